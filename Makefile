@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# criu-pagescan: the plugin, the pagescan command, their tests, demo and benchmark. `make help` tells the targets.
+
+VERSION := 0.1.0
+
+O ?= build
+PREFIX ?= /usr
+SBINDIR ?= $(PREFIX)/sbin
+PLUGINDIR ?= $(PREFIX)/lib/criu
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+
+# The criu that demo, tests and benchmark run; scripts/setup puts one there.
+CRIU ?= $(CURDIR)/build/criu/criu
+export PAGESCAN_CRIU := $(CRIU)
+
+CFLAGS ?= -O2 -g
+WERROR ?= -Werror
+override CFLAGS += -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla $(WERROR)
+override CPPFLAGS += -D_GNU_SOURCE -DPAGESCAN_VERSION='"$(VERSION)"' -DPAGESCAN_SBINDIR='"$(SBINDIR)"' \
+	-DPAGESCAN_PLUGINDIR='"$(PLUGINDIR)"' -Icriu/include -Iplugins/pagescan -I$(O)/gen
+# libcompel's and CRIU's installed headers; on Debian 12 they come with the private tree.
+CRIU_CPPFLAGS := -isystem build/criu/include -isystem build/criu/include/compel
+
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2);
+endif
+
+room = $(patsubst plugins/pagescan/%.c,$(O)/obj/%.o,$(wildcard plugins/pagescan/$(1)/*.c))
+LIB_OBJS := $(call room,scan) $(call room,track) $(O)/obj/track/pagescan.pb-c.o
+PLUGIN_OBJS := $(call room,bind)
+CMD_OBJS := $(call room,cmd)
+LIBS := -lprotobuf-c -ldl
+CMD_LIBS := $(LIBS) -lcap-ng -lseccomp -ljansson
+# The keeper is a process of the command's; nothing of it runs inside CRIU.
+KEEPER_OBJS := $(O)/obj/track/confine.o $(O)/obj/track/keeper_server.o
+
+all: $(O)/pagescan_plugin.so $(O)/pagescan
+
+help:
+	@echo 'all        build the plugin and the pagescan command into $(O)/'
+	@echo 'setup      install what is missing on a Debian machine, CRIU included'
+	@echo 'demo       setup, then pre-dump, dump and restore a real process [MIB=1024 RATE=1000]'
+	@echo 'check      setup, then all tests'
+	@echo 'bench      setup, then the benchmark'
+	@echo 'lint       clang build, clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR)'
+	@echo 'uninstall  remove what install installed'
+	@echo 'clean      remove what was built (make distclean: the private CRIU too)'
+	@echo 'Variables: V=1 shows the commands, O=DIR builds elsewhere, CRIU=/path/to/criu tests with that one.'
+
+$(O)/pagescan_plugin.so: $(filter-out $(KEEPER_OBJS),$(LIB_OBJS)) $(PLUGIN_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-z,nodelete -Wl,-z,defs $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/pagescan: $(LIB_OBJS) $(CMD_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMD_LIBS)
+
+$(O)/obj/%.o: plugins/pagescan/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(if $(filter bind/%,$*),$(CRIU_CPPFLAGS)) $(CFLAGS) -c -o $@ $<
+
+$(O)/obj/track/pagescan.pb-c.o: $(O)/gen/pagescan.pb-c.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(O)/gen/pagescan.pb-c.c $(O)/gen/pagescan.pb-c.h &: plugins/pagescan/track/pagescan.proto
+	$(call say,PROTOC,$@)
+	$(Q)mkdir -p $(O)/gen
+	$(Q)protoc-c --proto_path=plugins/pagescan/track --c_out=$(O)/gen pagescan.proto
+
+$(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
+
+setup:
+	@scripts/setup
+
+clean:
+	rm -rf $(O)/obj $(O)/gen $(O)/pagescan $(O)/pagescan_plugin.so $(O)/test $(O)/demo $(O)/bench
+
+distclean:
+	rm -rf build $(O)
+
+.PHONY: all help setup demo check bench lint install uninstall clean distclean
+
+-include $(wildcard $(O)/obj/*/*.d)

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pagescan-criu.h - everything in CRIU that the plugin relies on, and how each thing is checked at run time.
+ *
+ * Written against CRIU 4.0 to 4.2. Where a check fails the plugin says which one in CRIU's log and stands aside: CRIU
+ * goes on as it would without it. Only plugins/pagescan/bind includes this file.
+ *
+ *   relied on                                                       checked by
+ *   ------------------------------------------------------------    ------------------------------------------------
+ *   the executable exports the functions below (-rdynamic)          dlsym of each (criu_find)
+ *   it imports the libc functions it talks to the kernel with       slots_find: all of them must be there before one
+ *   through JUMP_SLOT or GLOB_DAT relocations                       is changed (device_install)
+ *   a task is seized and stopped when its smaps is opened through   TracerPid of the task is this process (round.c)
+ *   a descriptor of its /proc directory (parse_smaps)
+ *   memory is asked about by one mask (pmc_fill), or by pread       any other mask gets the kernel's answer with
+ *                                                                   everything dirty (device.c)
+ *   tracking is reset by writing "4" to clear_refs, once a task     nothing is protected before; without it the round
+ *   and round, after its pages are drained                          has no record and the next one is full
+ *   clean pages are taken from the parent only with the parent      the directory behind the link must record exactly
+ *   link of the image directory                                     the tracker's epoch (tracker.c)
+ *   "stats-dump" is opened for writing last, and only on success    without it nothing is committed
+ *   features are cached in a file named criu.kdat                   an unknown name would be shared with plain criu:
+ *                                                                   criu then trusts tracking it does not have, and
+ *                                                                   its own reset fails with an error
+ */
+#ifndef PAGESCAN_CRIU_H
+#define PAGESCAN_CRIU_H
+
+#include <compel/infect.h>
+
+/* CRIU's log levels (criu/include/log.h) and its printer. */
+enum { CRIU_LOG_ERROR = 1, CRIU_LOG_WARN, CRIU_LOG_INFO, CRIU_LOG_DEBUG };
+
+/* The functions of the criu executable that are called. See compel/infect.h and criu-plugin.h for their contracts. */
+struct criu {
+	struct parasite_ctl *(*compel_prepare)(int pid);
+	int (*compel_syscall)(struct parasite_ctl *ctl, int nr, long *ret, unsigned long arg1, unsigned long arg2,
+			      unsigned long arg3, unsigned long arg4, unsigned long arg5, unsigned long arg6);
+	struct infect_ctx *(*compel_infect_ctx)(struct parasite_ctl *ctl);
+	int (*compel_cure_local)(struct parasite_ctl *ctl);
+	int (*criu_get_image_dir)(void);
+	void (*print_on_level)(unsigned int level, const char *format, ...);
+};
+
+extern struct criu criu;
+
+/* Find them. Returns NULL, or the name of the first one that the running program does not export. */
+const char *criu_find(void);
+
+/* Names of files, as CRIU passes them to openat(). */
+#define CRIU_STATS_DUMP	 "stats-dump"
+#define CRIU_PARENT_LINK "parent"
+#define CRIU_KDAT	 "criu.kdat"
+
+#endif

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * device.c - answer CRIU's three acts (is tracking there, read, reset) and see its images complete. Calls round,
+ * snapshot, slots, libc.
+ *
+ * Rules: what is not one of these acts goes to libc untouched, errno included; on a kernel without soft-dirty no
+ * answer about a task may come from the kernel alone, since its missing soft-dirty bits would read as clean.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "log.h"
+#include "round.h"
+
+/*
+ * Descriptors of CRIU's that lead to the tracker. A number may be closed and used again without our seeing it, so the
+ * file behind it is compared before it is believed.
+ */
+enum kind { PAGEMAP, CLEAR_REFS };
+
+struct node {
+	bool used;
+	enum kind kind;
+	int fd;
+	int pid;
+	dev_t dev;
+	ino_t ino;
+};
+
+#define NODES 64
+
+static struct {
+	struct pagescan_kernel kernel;
+	bool detect;
+	unsigned int next;
+	struct node nodes[NODES];
+} device;
+
+static void node_add(int fd, enum kind kind, int pid)
+{
+	struct node *node = NULL;
+	struct stat st;
+
+	for (size_t i = 0; i < NODES && !node; i++) {
+		if (device.nodes[i].used && device.nodes[i].fd == fd)
+			node = &device.nodes[i];
+	}
+	/* CRIU holds a handful of these open at a time; the oldest of 64 is long closed. */
+	if (!node)
+		node = &device.nodes[device.next++ % NODES];
+	if (!fstat(fd, &st))
+		*node = (struct node){ true, kind, fd, pid, st.st_dev, st.st_ino };
+}
+
+static const struct node *node_find(int fd, enum kind kind)
+{
+	for (size_t i = 0; i < NODES; i++) {
+		struct node *node = &device.nodes[i];
+		struct stat st;
+
+		if (!node->used || node->fd != fd || node->kind != kind)
+			continue;
+		if (!fstat(fd, &st) && st.st_dev == node->dev && st.st_ino == node->ino)
+			return node;
+		node->used = false;
+	}
+	return NULL;
+}
+
+/* Is the answer about this process ours to give? With soft-dirty in the kernel a task that we do not track is not. */
+static bool is_ours(const struct node *node, struct round_task **task)
+{
+	if (node->pid == getpid())
+		return false;
+	*task = round_find(node->pid);
+	if (!device.kernel.soft_dirty)
+		return true;
+	return *task && (*task)->visible && (*task)->tracker.uffd >= 0;
+}
+
+static struct snapshot *snapshot_of(struct round_task *task)
+{
+	return task && task->visible && !task->reset ? &task->tracker.snapshot : NULL;
+}
+
+/* CRIU opened @name in @dir. Only files right in a process's directory of a proc filesystem are of interest. */
+static void opened(int fd, int dir, const char *name)
+{
+	struct identity id;
+	struct statfs fs;
+
+	if (!strcmp(name, CRIU_STATS_DUMP)) {
+		round_commit();
+		return;
+	}
+	if (strcmp(name, "smaps") && strcmp(name, "pagemap") && strcmp(name, "clear_refs"))
+		return;
+	if (fstatfs(fd, &fs) || fs.f_type != PROC_SUPER_MAGIC || identity_read(dir, &id))
+		return;
+
+	if (*name == 's')
+		round_task_seized(dir, device.kernel.guard);
+	else
+		node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
+}
+
+static int device_openat(int dir, const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list args;
+	int fd, saved;
+
+	va_start(args, flags);
+	if (flags & (O_CREAT | O_TMPFILE))
+		mode = va_arg(args, mode_t);
+	va_end(args);
+
+	fd = openat(dir, name, flags, mode);
+	saved = errno;
+	if (fd >= 0 && (strcmp(name, CRIU_STATS_DUMP) || (flags & O_ACCMODE) != O_RDONLY))
+		opened(fd, dir, name);
+	errno = saved;
+	return fd;
+}
+
+/* CRIU's question by ioctl: from the snapshot, or in doubt the kernel's answer with every page dirty. */
+static int scan(int fd, struct pagescan_ioctl_arg *arg, struct round_task *task)
+{
+	struct snapshot *snapshot = snapshot_of(task);
+	struct pagescan_region *vec = (struct pagescan_region *)(uintptr_t)arg->vec;
+	int nr = snapshot ? snapshot_scan(snapshot, arg) : -ENOENT;
+
+	if (nr >= 0)
+		return nr;
+	if (snapshot)
+		pr_warn("%d: no answer from the snapshot for %llx-%llx, its pages count as written: %s\n",
+			task->tracker.id.pid, (unsigned long long)arg->start, (unsigned long long)arg->end,
+			strerror(-nr));
+	nr = ioctl(fd, PAGESCAN_IOCTL, arg);
+	for (int i = 0; i < nr; i++)
+		vec[i].categories |= arg->return_mask & PAGESCAN_SOFT_DIRTY;
+	return nr;
+}
+
+static int device_ioctl(int fd, unsigned long request, ...)
+{
+	struct round_task *task = NULL;
+	const struct node *node;
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+
+	if (request == PAGESCAN_IOCTL) {
+		node = node_find(fd, PAGEMAP);
+		if (node && is_ours(node, &task))
+			return scan(fd, arg, task);
+	}
+	return ioctl(fd, request, arg);
+}
+
+/* The same question by pread, by a CRIU that does not use the ioctl. */
+static ssize_t device_pread(int fd, void *buf, size_t size, off_t offset)
+{
+	const struct node *node = node_find(fd, PAGEMAP);
+	struct round_task *task = NULL;
+	struct snapshot *snapshot;
+	uint64_t *pme = buf;
+	ssize_t got;
+
+	if (!node || !is_ours(node, &task))
+		return pread(fd, buf, size, offset);
+
+	got = pread(fd, buf, size, offset);
+	if (got <= 0)
+		return got;
+	snapshot = snapshot_of(task);
+	if (!snapshot || offset % 8 ||
+	    snapshot_patch(snapshot, (uint64_t)offset / 8, pme, (size_t)got / sizeof(*pme))) {
+		for (size_t i = 0; i < (size_t)got / sizeof(*pme); i++)
+			pme[i] |= PME_SOFT_DIRTY;
+	}
+	return got;
+}
+
+/* CRIU looks whether its own page, just written, is marked (criu/kerndat.c, kerndat_get_dirty_track). */
+static ssize_t device_read(int fd, void *buf, size_t size)
+{
+	ssize_t got = read(fd, buf, size);
+	const struct node *node;
+	int saved = errno;
+	uint64_t pme;
+
+	if (got == sizeof(pme) && device.detect && !device.kernel.soft_dirty) {
+		node = node_find(fd, PAGEMAP);
+		if (node && node->pid == getpid()) {
+			memcpy(&pme, buf, sizeof(pme));
+			pme |= PME_SOFT_DIRTY;
+			memcpy(buf, &pme, sizeof(pme));
+		}
+	}
+	errno = saved;
+	return got;
+}
+
+static ssize_t device_write(int fd, const void *buf, size_t size)
+{
+	struct round_task *task = NULL;
+	const struct node *node = NULL;
+
+	if (size && size <= 2 && *(const char *)buf == '4')
+		node = node_find(fd, CLEAR_REFS);
+	if (!node)
+		return write(fd, buf, size);
+
+	/* A kernel without soft-dirty refuses the reset of CRIU's own test; ours needs none. */
+	if (node->pid == getpid())
+		return device.detect && !device.kernel.soft_dirty ? (ssize_t)size : write(fd, buf, size);
+	if (!is_ours(node, &task))
+		return write(fd, buf, size);
+	if (task)
+		round_reset(task);
+	return (ssize_t)size;
+}
+
+/*
+ * Read-mode pre-dumps copy memory after the task runs again. CRIU drops a page that it could not read from the images
+ * (criu/page-xfer.c, handle_faulty_iov), calling again until the bad page is the first one of a failing call.
+ */
+static ssize_t device_process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nr_local,
+				       const struct iovec *remote, unsigned long nr_remote, unsigned long flags)
+{
+	ssize_t got = process_vm_readv(pid, local, nr_local, remote, nr_remote, flags);
+	int saved = errno;
+
+	if (got < 0 && nr_remote) {
+		uint64_t page = (uintptr_t)remote[0].iov_base & ~(pagescan_page_size() - 1);
+
+		round_not_read(pid, page, page + pagescan_page_size());
+	}
+	errno = saved;
+	return got;
+}
+
+/*
+ * CRIU keeps what it found out about the kernel in /run/criu.kdat. Plain criu must not believe in the tracking that
+ * it saw through us, nor we miss it because plain criu was there first.
+ */
+static const char *cache_path(const char *path, char room[64])
+{
+	const char *name = path ? strrchr(path, '/') : NULL;
+
+	if (!name || strncmp(name + 1, CRIU_KDAT, strlen(CRIU_KDAT)) || !device.detect || device.kernel.soft_dirty)
+		return path;
+	if (snprintf(room, 64, "%.*s/pagescan-%s", (int)(name - path), path, name + 1) >= 64)
+		return path;
+	return room;
+}
+
+static int device_open(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	char room[64];
+	va_list args;
+
+	va_start(args, flags);
+	if (flags & (O_CREAT | O_TMPFILE))
+		mode = va_arg(args, mode_t);
+	va_end(args);
+	return open(cache_path(path, room), flags, mode);
+}
+
+static int device_rename(const char *from, const char *to)
+{
+	char from_room[64], to_room[64];
+
+	return rename(cache_path(from, from_room), cache_path(to, to_room));
+}
+
+static int device_unlink(const char *path)
+{
+	char room[64];
+
+	return unlink(cache_path(path, room));
+}
+
+const char *device_install(const struct elf *elf, const struct pagescan_kernel *kernel, bool detect)
+{
+	/* With 64-bit file offsets glibc has two names for one function; other C libraries have the short one only. */
+	struct slot slots[] = {
+		{ .name = "openat64", .alias = "openat", .function = device_openat },
+		{ .name = "ioctl", .function = device_ioctl },
+		{ .name = "write", .function = device_write },
+		{ .name = "read", .function = device_read },
+		{ .name = "pread64", .alias = "pread", .function = device_pread },
+		{ .name = "process_vm_readv", .function = device_process_vm_readv },
+		{ .name = "open64", .alias = "open", .function = device_open },
+		{ .name = "rename", .function = device_rename },
+		{ .name = "unlink", .function = device_unlink },
+	};
+	static char missing[64];
+	size_t nr = sizeof(slots) / sizeof(*slots);
+
+	device.kernel = *kernel;
+	device.detect = detect;
+	if (slots_find(elf, slots, nr))
+		return "the executable has no dynamic section that can be used";
+	for (size_t i = 0; i < nr; i++) {
+		if (!slots[i].found) {
+			snprintf(missing, sizeof(missing), "the executable does not import %s", slots[i].name);
+			return missing;
+		}
+	}
+	return slots_bind(elf, slots, nr) ? "the executable's import slots cannot be written" : NULL;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * log.h - lines in CRIU's log, in its own form ("Warn  (file:line): "), each with the prefix pagescan:.
+ */
+#ifndef PAGESCAN_BIND_LOG_H
+#define PAGESCAN_BIND_LOG_H
+
+#include <pagescan-criu.h>
+
+#define pr_info(format, ...) criu.print_on_level(CRIU_LOG_INFO, "pagescan: " format, ##__VA_ARGS__)
+#define pr_warn(format, ...) \
+	criu.print_on_level(CRIU_LOG_WARN, "Warn  (%s:%d): pagescan: " format, __FILE__, __LINE__, ##__VA_ARGS__)
+
+#endif

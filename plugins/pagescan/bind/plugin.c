@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
+ * mechanism. Calls device, criu, probe.
+ *
+ * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
+ */
+#include <criu/criu-plugin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "log.h"
+
+#define PUBLIC __attribute__((visibility("default")))
+
+/*
+ * The device is in the slots. Visible, so that a second copy of the plugin in one process (preloaded from a build
+ * tree, installed in CRIU's plugin directory) sees the first one's and stands aside.
+ */
+PUBLIC bool pagescan_active;
+
+static void start(bool detect)
+{
+	const char *missing = criu_find();
+	struct pagescan_kernel kernel;
+	struct elf elf;
+
+	if (missing)
+		return; /* not CRIU, or one that cannot even be told so */
+
+	pagescan_probe(&kernel);
+	if (!kernel.scan || !kernel.wp_async) {
+		pr_warn("standing aside, criu goes on alone: this kernel has no %s (%s)\n",
+			kernel.scan ? "asynchronous userfaultfd write-protection" : "PAGEMAP_SCAN",
+			strerror(-(kernel.scan ? kernel.wp_async_error : kernel.scan_error)));
+		return;
+	}
+	if (!detect && !kernel.soft_dirty) {
+		pr_warn("standing aside, criu goes on alone: on a kernel without soft-dirty criu has to be run by `pagescan criu`\n");
+		return;
+	}
+
+	slots_main_program(&elf);
+	missing = device_install(&elf, &kernel, detect);
+	if (missing) {
+		pr_warn("standing aside, criu goes on alone: %s\n", missing);
+		return;
+	}
+	pagescan_active = true;
+}
+
+/* Take this object out of LD_PRELOAD again, which otherwise reaches every script that CRIU runs. */
+static void forget_preload(void)
+{
+	const char *before = getenv("PAGESCAN_LD_PRELOAD");
+
+	if (before && *before)
+		setenv("LD_PRELOAD", before, 1);
+	else
+		unsetenv("LD_PRELOAD");
+	unsetenv("PAGESCAN_LD_PRELOAD");
+}
+
+/* A shell script that runs criu is preloaded too and must hand everything on: only CRIU itself is of interest. */
+static void __attribute__((constructor)) preloaded(void)
+{
+	if (!getenv("PAGESCAN_LD_PRELOAD") || criu_find())
+		return;
+	forget_preload();
+	if (!pagescan_active)
+		start(true);
+}
+
+static int plugin_init(int stage)
+{
+	if (!pagescan_active && (stage == CR_PLUGIN_STAGE__DUMP || stage == CR_PLUGIN_STAGE__PRE_DUMP))
+		start(false);
+	return 0;
+}
+
+static void plugin_exit(int stage, int ret)
+{
+	(void)stage;
+	(void)ret;
+}
+
+/* No hooks: a descriptor that claims more of them than CRIU knows is refused. */
+PUBLIC cr_plugin_desc_t CR_PLUGIN_DESC = {
+	.name = "pagescan",
+	.init = plugin_init,
+	.exit = plugin_exit,
+	.version = CRIU_PLUGIN_VERSION,
+};

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * round.c - the round that CRIU is in. Calls track, remote, CRIU's log. CRIU works on one task after the other in one
+ * thread, so there is one round and no lock.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "remote.h"
+#include "round.h"
+
+static struct {
+	bool begun;
+	int dir;
+	struct stat id; /* which directory that is */
+	struct epoch_image parent;
+	struct reason parent_why;
+	struct epoch_image done;
+	struct round_task *tasks;
+} now = { .dir = -1 };
+
+static void round_end(void)
+{
+	while (now.tasks) {
+		struct round_task *task = now.tasks;
+
+		now.tasks = task->next;
+		tracker_close(&task->tracker);
+		free(task);
+	}
+	epoch_image_fini(&now.parent);
+	epoch_image_fini(&now.done);
+	if (now.dir >= 0)
+		close(now.dir);
+	now.dir = -1;
+	now.begun = false;
+}
+
+static void read_parent(void)
+{
+	now.parent_why.text[0] = '\0';
+	if (now.dir < 0 || faccessat(now.dir, CRIU_PARENT_LINK, F_OK, 0))
+		return;
+	if (epoch_image_read(now.dir, CRIU_PARENT_LINK "/" EPOCH_IMAGE, &now.parent, &now.parent_why) == -ENOENT)
+		reason_set(&now.parent_why, 0,
+			   "the parent images have no " EPOCH_IMAGE " (made without pagescan, or not completed)");
+	else if (!now.parent.nr && !now.parent_why.text[0])
+		reason_set(&now.parent_why, 0, "the parent images record no task");
+}
+
+/*
+ * A service process may serve several requests, each with a directory of its own. What an earlier round left in this
+ * one is about to be overwritten, so its record goes first.
+ */
+static void round_begin(void)
+{
+	struct stat id = { 0 };
+	int dir = criu.criu_get_image_dir();
+
+	if (dir >= 0 && fstat(dir, &id))
+		dir = -1;
+	if (now.begun && id.st_dev == now.id.st_dev && id.st_ino == now.id.st_ino)
+		return;
+
+	round_end();
+	now.begun = true;
+	now.id = id;
+	/* CRIU closes its own before the images are complete (cr_dump_finish). */
+	now.dir = dir >= 0 ? fcntl(dir, F_DUPFD_CLOEXEC, 0) : -1;
+	if (now.dir >= 0)
+		unlinkat(now.dir, EPOCH_IMAGE, 0);
+	read_parent();
+}
+
+static bool is_seized_by_us(int proc_dir)
+{
+	char *line = NULL;
+	size_t room = 0;
+	int tracer = 0;
+	int fd = openat(proc_dir, "status", O_RDONLY | O_CLOEXEC);
+	FILE *status = fd >= 0 ? fdopen(fd, "r") : NULL;
+
+	if (!status) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while (getline(&line, &room, status) > 0 && sscanf(line, "TracerPid: %d", &tracer) != 1)
+		;
+	free(line);
+	fclose(status);
+	return tracer == getpid();
+}
+
+static void drop_task(int pid)
+{
+	for (struct round_task **at = &now.tasks; *at; at = &(*at)->next) {
+		struct round_task *task = *at;
+
+		if (task->tracker.id.pid != pid)
+			continue;
+		*at = task->next;
+		tracker_close(&task->tracker);
+		free(task);
+		return;
+	}
+}
+
+void round_task_seized(int proc_dir, bool guard)
+{
+	struct remote_task remote;
+	struct round_task *task;
+	struct identity id;
+	struct tracker *tracker;
+
+	if (!is_seized_by_us(proc_dir) || identity_read(proc_dir, &id))
+		return;
+	round_begin();
+	drop_task(id.pid);
+	task = calloc(1, sizeof(*task));
+	if (!task)
+		return;
+
+	tracker = &task->tracker;
+	remote_init(&remote, id.pid);
+	task->visible = !tracker_open(tracker, proc_dir, guard, &now.parent, now.parent_why.text, &remote.remote);
+	remote_fini(&remote);
+	tracker->id.pid = id.pid;
+	task->next = now.tasks;
+	now.tasks = task;
+
+	if (!task->visible || tracker->uffd < 0)
+		pr_warn("%d: cannot be tracked, its memory is dumped in full: %s\n", id.pid, tracker->why.text);
+	else if (!tracker->trusted && tracker->why.text[0])
+		pr_warn("%d: its memory is dumped in full: %s\n", id.pid, tracker->why.text);
+}
+
+struct round_task *round_find(int pid)
+{
+	struct round_task *task = now.tasks;
+
+	while (task && task->tracker.id.pid != pid)
+		task = task->next;
+	return task;
+}
+
+void round_reset(struct round_task *task)
+{
+	struct tracker_summary summary;
+	struct epoch_record record;
+	int err;
+
+	if (!task->visible || task->tracker.uffd < 0 || task->reset)
+		return;
+	task->reset = true;
+	err = tracker_reset(&task->tracker, &record, &summary);
+	if (!err)
+		err = epoch_image_add(&now.done, &record);
+	if (err) {
+		pr_warn("%d: the next round will be a full one: %s\n", task->tracker.id.pid,
+			task->tracker.why.text[0] ? task->tracker.why.text : strerror(-err));
+		return;
+	}
+	pr_info("%d: epoch %llu, %llu areas (%llu new, %llu refused), %llu pages written, %llu clean\n",
+		task->tracker.id.pid, (unsigned long long)record.epoch.number, (unsigned long long)summary.areas,
+		(unsigned long long)summary.registered, (unsigned long long)summary.refused,
+		(unsigned long long)summary.dirty_pages, (unsigned long long)summary.clean_pages);
+}
+
+void round_not_read(int pid, uint64_t start, uint64_t end)
+{
+	struct round_task *task = round_find(pid);
+
+	if (task)
+		tracker_mark_dirty(&task->tracker, start, end);
+}
+
+void round_commit(void)
+{
+	struct reason why;
+
+	if (!now.begun)
+		return;
+	if (now.done.nr && (now.dir < 0 || epoch_image_write(now.dir, &now.done, &why)))
+		pr_warn("the next round will be a full one: %s\n",
+			now.dir < 0 ? "there is no image directory" : why.text);
+	round_end();
+}

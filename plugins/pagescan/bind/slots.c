@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * slots.c - walk the relocations of the executable's dynamic section and rebind what is asked for. Calls libc only.
+ *
+ * A caller in the executable reaches a libc function through a pointer that the dynamic loader fills from a
+ * JUMP_SLOT relocation (calls through the PLT) or a GLOB_DAT one (-fno-plt, function addresses). With lazy binding
+ * the pointer may not be resolved yet, which does not matter: it is replaced, and our functions call libc through
+ * slots of their own.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "slots.h"
+
+#if defined(__x86_64__)
+#define RELOC_JUMP_SLOT R_X86_64_JUMP_SLOT
+#define RELOC_GLOB_DAT	R_X86_64_GLOB_DAT
+#elif defined(__aarch64__)
+#define RELOC_JUMP_SLOT R_AARCH64_JUMP_SLOT
+#define RELOC_GLOB_DAT	R_AARCH64_GLOB_DAT
+#else
+#error "import slots: x86-64 and arm64 only"
+#endif
+
+struct dynamic {
+	const char *strings;
+	size_t strings_size;
+	const ElfW(Sym) *symbols;
+	const ElfW(Rela) *rela[2]; /* DT_JMPREL, DT_RELA */
+	size_t nr_rela[2];
+};
+
+static int first_object(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct elf *elf = data;
+
+	(void)size;
+	*elf = (struct elf){ info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum };
+	return 1;
+}
+
+void slots_main_program(struct elf *elf)
+{
+	/* dl_iterate_phdr(3): the first object visited is the main program. */
+	dl_iterate_phdr(first_object, elf);
+}
+
+/* glibc has relocated these pointers in place on most architectures, musl never does. */
+static const void *pointer(const struct elf *elf, ElfW(Addr) value)
+{
+	return (const void *)(value < elf->base ? elf->base + value : value);
+}
+
+static int read_dynamic(const struct elf *elf, struct dynamic *dynamic)
+{
+	const ElfW(Dyn) *dyn = NULL;
+	bool rela = true;
+
+	*dynamic = (struct dynamic){ 0 };
+	for (size_t i = 0; i < elf->nr_phdr; i++) {
+		if (elf->phdr[i].p_type == PT_DYNAMIC)
+			dyn = (const void *)(elf->base + elf->phdr[i].p_vaddr);
+	}
+	if (!dyn)
+		return -ENOEXEC;
+
+	for (; dyn->d_tag != DT_NULL; dyn++) {
+		switch (dyn->d_tag) {
+		case DT_STRTAB:
+			dynamic->strings = pointer(elf, dyn->d_un.d_ptr);
+			break;
+		case DT_STRSZ:
+			dynamic->strings_size = dyn->d_un.d_val;
+			break;
+		case DT_SYMTAB:
+			dynamic->symbols = pointer(elf, dyn->d_un.d_ptr);
+			break;
+		case DT_JMPREL:
+			dynamic->rela[0] = pointer(elf, dyn->d_un.d_ptr);
+			break;
+		case DT_PLTRELSZ:
+			dynamic->nr_rela[0] = dyn->d_un.d_val / sizeof(ElfW(Rela));
+			break;
+		case DT_PLTREL:
+			rela = dyn->d_un.d_val == DT_RELA;
+			break;
+		case DT_RELA:
+			dynamic->rela[1] = pointer(elf, dyn->d_un.d_ptr);
+			break;
+		case DT_RELASZ:
+			dynamic->nr_rela[1] = dyn->d_un.d_val / sizeof(ElfW(Rela));
+			break;
+		}
+	}
+	return rela && dynamic->strings && dynamic->symbols ? 0 : -ENOEXEC;
+}
+
+static bool in_relro(const struct elf *elf, uintptr_t addr)
+{
+	for (size_t i = 0; i < elf->nr_phdr; i++) {
+		const ElfW(Phdr) *phdr = &elf->phdr[i];
+
+		if (phdr->p_type == PT_GNU_RELRO && addr - (elf->base + phdr->p_vaddr) < phdr->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+static int set_slot(const struct elf *elf, void **slot, void *function)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *start = (void *)((uintptr_t)slot & ~(page - 1));
+
+	if (!in_relro(elf, (uintptr_t)slot)) {
+		*slot = function;
+		return 0;
+	}
+	if (mprotect(start, page, PROT_READ | PROT_WRITE))
+		return -errno;
+	*slot = function;
+	return mprotect(start, page, PROT_READ) ? -errno : 0;
+}
+
+static struct slot *slot_named(struct slot *slots, size_t nr, const char *name)
+{
+	for (size_t i = 0; i < nr; i++) {
+		if (!strcmp(slots[i].name, name) || (slots[i].alias && !strcmp(slots[i].alias, name)))
+			return &slots[i];
+	}
+	return NULL;
+}
+
+static int walk(const struct elf *elf, struct slot *slots, size_t nr, bool bind)
+{
+	struct dynamic dynamic;
+	int err = read_dynamic(elf, &dynamic);
+
+	for (size_t table = 0; !err && table < 2; table++) {
+		for (size_t i = 0; !err && i < dynamic.nr_rela[table]; i++) {
+			const ElfW(Rela) *rela = &dynamic.rela[table][i];
+			unsigned long type = ELF64_R_TYPE(rela->r_info);
+			struct slot *slot;
+			size_t name;
+
+			if (type != RELOC_JUMP_SLOT && type != RELOC_GLOB_DAT)
+				continue;
+			name = dynamic.symbols[ELF64_R_SYM(rela->r_info)].st_name;
+			slot = name < dynamic.strings_size ? slot_named(slots, nr, dynamic.strings + name) : NULL;
+			if (!slot)
+				continue;
+			slot->found = true;
+			if (bind)
+				err = set_slot(elf, (void **)(elf->base + rela->r_offset), slot->function);
+		}
+	}
+	return err;
+}
+
+int slots_find(const struct elf *elf, struct slot *slots, size_t nr)
+{
+	return walk(elf, slots, nr, false);
+}
+
+int slots_bind(const struct elf *elf, struct slot *slots, size_t nr)
+{
+	return walk(elf, slots, nr, true);
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * check.c - pagescan check: what kernel and criu offer, each with yes or no and the reason. Calls probe, find_criu.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pagescan.h>
+
+#include "cmd.h"
+#include "track/keeper.h"
+
+struct item {
+	const char *name;
+	bool needed;
+	bool yes;
+	char why[256];
+};
+
+static void fill(struct item *item, const char *name, bool needed, bool yes, const char *why)
+{
+	item->name = name;
+	item->needed = needed;
+	item->yes = yes;
+	snprintf(item->why, sizeof(item->why), "%s", why);
+}
+
+static const char *kernel_error(int err, const char *missing)
+{
+	switch (-err) {
+	case 0:
+		return "works";
+	case ENOTTY:
+	case EINVAL:
+	case ENOSYS:
+	case EOPNOTSUPP:
+		return missing;
+	default:
+		return strerror(-err);
+	}
+}
+
+/* The first line of `criu --version`, "Version: 4.1.1". Returns false if criu cannot be run. */
+static bool criu_version(const char *criu, char *version, size_t size)
+{
+	FILE *out;
+	bool ok;
+
+	version[0] = '\0';
+	setenv("PAGESCAN_CHECK", criu, 1); /* a path needs no quoting this way */
+	out = popen("exec \"$PAGESCAN_CHECK\" --version 2>/dev/null", "re");
+	ok = out && fgets(version, (int)size, out);
+	version[strcspn(version, "\n")] = '\0';
+	if (out)
+		ok = !pclose(out) && ok;
+	return ok;
+}
+
+static void check_criu(struct item *item)
+{
+	char version[64], why[200];
+	char *criu = find_criu();
+	int major = 0;
+
+	if (!criu) {
+		fill(item, "criu", true, false, "not found in PATH; install CRIU 4.0 or later, or set PAGESCAN_CRIU");
+		return;
+	}
+	if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d", &major) != 1) {
+		snprintf(why, sizeof(why), "%s cannot be run", criu);
+	} else {
+		snprintf(why, sizeof(why), "%s, %s%s", criu, version + strlen("Version: "),
+			 major < 4 ? "; 4.0 or later is needed" : "");
+	}
+	fill(item, "criu", true, major >= 4, why);
+	free(criu);
+}
+
+static void check_keeper(struct item *item)
+{
+	struct reason why;
+	int dir = keeper_dir_open(&why);
+
+	fill(item, "keeper", true, dir >= 0, dir >= 0 ? "its directory is ours and closed to others" : why.text);
+	if (dir >= 0)
+		close(dir);
+}
+
+static int print(const struct item *items, size_t nr, const char *kernel_name, bool json)
+{
+	json_t *list = json ? json_object() : NULL;
+	bool all = true;
+	int status;
+
+	for (size_t i = 0; i < nr; i++) {
+		all = all && (items[i].yes || !items[i].needed);
+		if (json)
+			json_object_set_new(list, items[i].name,
+					    json_pack("{s:b, s:b, s:s}", "available", items[i].yes, "needed",
+						      items[i].needed, "reason", items[i].why));
+		else
+			printf("%-12s %-3s  %s%s\n", items[i].name, items[i].yes ? "yes" : "no", items[i].why,
+			       items[i].needed ? "" : " (not needed)");
+	}
+	if (json) {
+		status = print_json(json_pack("{s:s, s:b, s:o}", "kernel", kernel_name, "usable", all, "checks", list));
+		if (status)
+			return status;
+	} else {
+		printf("%s on kernel %s\n", all ? "pagescan works" : "pagescan cannot work", kernel_name);
+	}
+	return all ? EXIT_SUCCESS : EXIT_FAILED;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct pagescan_kernel kernel;
+	struct utsname name;
+	struct item items[6];
+	bool json = false;
+	int status = parse_options(argc, argv, "check [--json]\nTells what kernel and criu offer.", &json, 0, 0);
+
+	if (status >= 0)
+		return status;
+	uname(&name);
+	pagescan_probe(&kernel);
+
+	fill(&items[0], "pagemap_scan", true, kernel.scan,
+	     kernel_error(kernel.scan_error, "the kernel has no PAGEMAP_SCAN ioctl: 6.7 or later is needed"));
+	fill(&items[1], "wp_async", true, kernel.wp_async,
+	     kernel_error(kernel.wp_async_error,
+			  "no asynchronous userfaultfd write-protection: x86-64 6.7, arm64 6.10 or later is needed"));
+	fill(&items[2], "guard", false, kernel.guard,
+	     kernel.guard ? "works" : "the kernel does not tell guard pages");
+	fill(&items[3], "soft_dirty", false, kernel.soft_dirty,
+	     kernel_error(kernel.soft_dirty_error, "the kernel has no soft-dirty tracking"));
+	check_criu(&items[4]);
+	check_keeper(&items[5]);
+	return print(items, sizeof(items) / sizeof(*items), name.release, json);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * cmd.h - the subcommands of pagescan, one file each, and what they share.
+ */
+#ifndef PAGESCAN_CMD_CMD_H
+#define PAGESCAN_CMD_CMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+/* Each takes its own arguments, argv[0] being its name, and returns the exit status. */
+int cmd_criu(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_scan(int argc, char **argv);
+int cmd_untrack(int argc, char **argv);
+int cmd_keeper(int argc, char **argv);
+
+/* Exit statuses: the command could not do its work; it was called wrongly. */
+#define EXIT_FAILED 1
+#define EXIT_USAGE  2
+
+/* Print one line to stderr, "pagescan: ...". */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Parse the options that most subcommands know, --help and (where @json is not NULL) --json, and check that between
+ * @min and @max other arguments remain (they begin at optind). Returns -1 to go on, or the exit status to end with.
+ */
+int parse_options(int argc, char **argv, const char *usage, bool *json, int min, int max);
+
+/* A pid from the command line. Returns 0 after a complaint. */
+int parse_pid(const char *text);
+
+/* Print @value, which is consumed, to stdout. Returns the exit status. */
+int print_json(json_t *value);
+
+/*
+ * The criu to run: $PAGESCAN_CRIU, or the first `criu` in PATH that is a program: a script of that name may well be
+ * one that runs `pagescan criu`. Returns a string of the caller's, NULL if there is none.
+ */
+char *find_criu(void);
+
+#endif

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * criu.c - pagescan criu ARGS...: run criu with the plugin preloaded. Calls find_criu, exec.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+
+#define PLUGIN "pagescan_plugin.so"
+
+/* Beside this program in a build tree, where `make install` put it otherwise. */
+static bool find_plugin(char path[PATH_MAX])
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (len > 0) {
+		self[len] = '\0';
+		*strrchr(self, '/') = '\0';
+		if (snprintf(path, PATH_MAX, "%s/" PLUGIN, self) < PATH_MAX && !access(path, R_OK))
+			return true;
+	}
+	snprintf(path, PATH_MAX, "%s/" PLUGIN, PAGESCAN_PLUGINDIR);
+	return !access(path, R_OK);
+}
+
+/*
+ * The dynamic loader takes LD_PRELOAD apart at colons and spaces. What was in it before is kept aside for the plugin
+ * to put back, so that nothing but criu itself is preloaded.
+ */
+static bool preload(const char *plugin)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *list = NULL;
+	bool done;
+
+	if (strpbrk(plugin, ": ")) {
+		complain("the plugin's path must not contain a colon or a space: %s", plugin);
+		return false;
+	}
+	if (asprintf(&list, "%s%s%s", plugin, before && *before ? ":" : "", before ? before : "") < 0)
+		return false;
+	done = !setenv("PAGESCAN_LD_PRELOAD", before ? before : "", 1) && !setenv("LD_PRELOAD", list, 1);
+	free(list);
+	return done;
+}
+
+int cmd_criu(int argc, char **argv)
+{
+	char plugin[PATH_MAX];
+	char *criu;
+
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		puts("Usage: pagescan criu ARGUMENTS...\n"
+		     "Runs criu with these arguments and the plugin preloaded. $PAGESCAN_CRIU names another criu than\n"
+		     "the one in PATH. What follows is criu's own help.\n");
+	fflush(stdout);
+
+	criu = find_criu();
+	if (!criu) {
+		const char *wanted = getenv("PAGESCAN_CRIU");
+
+		complain("cannot find criu%s%s; install CRIU 4.0 or later, or set PAGESCAN_CRIU to its path",
+			 wanted ? " at " : " in PATH", wanted ? wanted : "");
+		return 127;
+	}
+	if (!find_plugin(plugin)) {
+		complain("cannot find " PLUGIN " beside this program or in " PAGESCAN_PLUGINDIR);
+		free(criu);
+		return EXIT_FAILED;
+	}
+	if (preload(plugin)) {
+		argv[0] = criu;
+		execv(criu, argv);
+		complain("cannot run %s: %s", criu, strerror(errno));
+	}
+	free(criu);
+	return EXIT_FAILED;
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * main.c - the pagescan command: one table of subcommands, and what they share. Calls the cmd files, libc, jansson.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+
+/* A NULL help keeps a subcommand out of --help and completion: it is not for people. */
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{ "criu", cmd_criu, "run criu with the plugin and its memory tracking switched on" },
+	{ "check", cmd_check, "tell what the kernel and criu offer" },
+	{ "status", cmd_status, "list the tasks whose memory is tracked" },
+	{ "scan", cmd_scan, "show the state of a process's pages" },
+	{ "untrack", cmd_untrack, "stop tracking a task, or all" },
+	{ "keeper", cmd_keeper, NULL },
+};
+
+#define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+void complain(const char *format, ...)
+{
+	va_list args;
+
+	fputs("pagescan: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+int parse_options(int argc, char **argv, const char *usage, bool *json, int min, int max)
+{
+	const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ json ? "json" : NULL, no_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (option) {
+		case 'h':
+			printf("Usage: pagescan %s\n", usage);
+			return EXIT_SUCCESS;
+		case 'j':
+			*json = true;
+			break;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (argc - optind < min || argc - optind > max) {
+		fprintf(stderr, "Usage: pagescan %s\n", usage);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+int parse_pid(const char *text)
+{
+	char *end;
+	long pid = strtol(text, &end, 10);
+
+	if (*end || end == text || pid <= 0 || pid > INT_MAX) {
+		complain("'%s' is not a pid", text);
+		return 0;
+	}
+	return (int)pid;
+}
+
+int print_json(json_t *value)
+{
+	int err = !value || json_dumpf(value, stdout, JSON_INDENT(2));
+
+	if (!err)
+		putchar('\n');
+	json_decref(value);
+	if (err || fflush(stdout)) {
+		complain("cannot write: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	return EXIT_SUCCESS;
+}
+
+static bool is_program(const char *path)
+{
+	char magic[SELFMAG] = { 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool yes = fd >= 0 && read(fd, magic, SELFMAG) == SELFMAG && !memcmp(magic, ELFMAG, SELFMAG);
+
+	if (fd >= 0)
+		close(fd);
+	return yes && !access(path, X_OK);
+}
+
+char *find_criu(void)
+{
+	const char *wanted = getenv("PAGESCAN_CRIU");
+	const char *path = getenv("PATH");
+	char *found = NULL, *list, *rest, *dir;
+
+	if (wanted && *wanted)
+		return access(wanted, X_OK) ? NULL : strdup(wanted);
+
+	/* criu lies in sbin, which is not in everybody's PATH. */
+	if (asprintf(&list, "%s:/usr/local/sbin:/usr/sbin:/sbin", path ? path : "") < 0)
+		return NULL;
+	for (rest = list; !found && (dir = strsep(&rest, ":"));) {
+		if (asprintf(&found, "%s/criu", dir) < 0)
+			break;
+		if (!*dir || !is_program(found)) {
+			free(found);
+			found = NULL;
+		}
+	}
+	free(list);
+	return found;
+}
+
+static void print_help(FILE *out)
+{
+	fputs("Usage: pagescan COMMAND [ARGUMENTS]\n\n"
+	      "Incremental checkpoints for stock CRIU by PAGEMAP_SCAN and userfaultfd write-protection.\n\n"
+	      "Commands:\n", out);
+	for (size_t i = 0; i < NR_COMMANDS; i++) {
+		if (commands[i].help)
+			fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+	}
+	fputs("\n'pagescan COMMAND --help' tells its arguments; see pagescan(8).\n", out);
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+		print_help(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		puts("pagescan " PAGESCAN_VERSION);
+		return EXIT_SUCCESS;
+	}
+	for (size_t i = 0; i < NR_COMMANDS; i++) {
+		if (!strcmp(name, commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	}
+	if (*name)
+		complain("'%s' is not a command", name);
+	print_help(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * areas.h - the areas (VMAs) of a process, read once from its maps.
+ */
+#ifndef PAGESCAN_SCAN_AREAS_H
+#define PAGESCAN_SCAN_AREAS_H
+
+#include <pagescan.h>
+
+/*
+ * One area, [start, end) in bytes. @file: something other than anonymous memory is mapped, so pages may be the
+ * file's. @trackable: private and readable memory of the process's own, which CRIU dumps in every mode; see
+ * areas.c. @ours and @trusted belong to the tracker: the area is registered with our userfaultfd; and what is
+ * protected in it is in the parent images. The rest belongs to the snapshot: whether the area was read, and what was
+ * found in it.
+ */
+struct area {
+	uint64_t start;
+	uint64_t end;
+	bool file;
+	bool trackable;
+	bool ours;
+	bool trusted;
+	bool read;
+	struct pagescan_regions regions;
+};
+
+struct areas {
+	struct area *v;
+	size_t nr;
+	size_t room;
+};
+
+/*
+ * Read the areas of the process behind @proc_dir (an open /proc/PID; stays the caller's), ascending.
+ * Returns 0 or a negative errno; -ESRCH where the process has no memory. On an error @areas is empty.
+ */
+int areas_read(int proc_dir, struct areas *areas);
+
+/* Take one line of maps. Returns 0, -EINVAL (not such a line) or -ENOMEM. Split out for tests. */
+int areas_add_line(struct areas *areas, const char *line);
+
+/* The index of the first area that ends after @addr; areas->nr where there is none. */
+size_t areas_find(const struct areas *areas, uint64_t addr);
+
+void areas_fini(struct areas *areas);
+
+#endif

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pagemap.c - the same queries answered from reads of /proc/PID/pagemap, for kernels without the ioctl and as the
+ * oracle of the tests. Calls query, regions, the kernel.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define BATCH 4096
+
+/*
+ * The frame of the shared zero page, 0 where frames are hidden: read off a page of our own that was only read. The
+ * huge zero page has frames of its own, which this cannot know; small pages only.
+ */
+static uint64_t zero_frame(void)
+{
+	static uint64_t frame;
+	static bool known;
+	uint64_t pme = 0;
+	volatile char *page;
+	int fd;
+
+	if (known)
+		return frame;
+
+	page = mmap(NULL, pagescan_page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return 0;
+	(void)page[0];
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (pread(fd, &pme, sizeof(pme), (off_t)((uintptr_t)page / pagescan_page_size() * 8)) == sizeof(pme)) {
+			frame = pme & PME_FRAME_MASK;
+			known = true;
+		}
+		close(fd);
+	}
+	munmap((void *)page, pagescan_page_size());
+	return frame;
+}
+
+static uint64_t categories_of(uint64_t pme)
+{
+	uint64_t categories = 0;
+
+	if (pme & PME_PRESENT)
+		categories |= PAGESCAN_PRESENT;
+	if (pme & PME_SWAP)
+		categories |= PAGESCAN_SWAPPED;
+	if (!categories)
+		return 0;
+	if (pme & PME_FILE)
+		categories |= PAGESCAN_FILE;
+	if (pme & PME_GUARD)
+		categories |= PAGESCAN_GUARD;
+	if (pme & PME_SOFT_DIRTY)
+		categories |= PAGESCAN_SOFT_DIRTY;
+	if (!(pme & PME_UFFD_WP))
+		categories |= PAGESCAN_WRITTEN;
+	if ((pme & PME_PRESENT) && (pme & PME_FRAME_MASK) && (pme & PME_FRAME_MASK) == zero_frame()) {
+		categories |= PAGESCAN_PFNZERO;
+		categories &= ~PAGESCAN_FILE; /* pagemap calls every non-anonymous page FILE, the ioctl not this one */
+	}
+	return categories;
+}
+
+int pagescan_walk_pagemap(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query,
+			  struct pagescan_regions *regions)
+{
+	const uint64_t named = query->required | query->anyof | query->excluded | query->returned;
+	const uint64_t page = pagescan_page_size();
+	uint64_t pme[BATCH];
+
+	if (named & ~PAGESCAN_ALL)
+		return -EINVAL;
+	if (named & (PAGESCAN_HUGE | PAGESCAN_WPALLOWED))
+		return -EOPNOTSUPP;
+
+	while (start < end) {
+		uint64_t pages = (end - start + page - 1) / page;
+		ssize_t got = pread(pagemap_fd, pme, (pages < BATCH ? pages : BATCH) * sizeof(*pme),
+				    (off_t)(start / page * sizeof(*pme)));
+
+		if (got < 0)
+			return -errno;
+		if (got < (ssize_t)sizeof(*pme))
+			return 0; /* past the end of the address space */
+
+		for (size_t i = 0; i < (size_t)got / sizeof(*pme); i++, start += page) {
+			uint64_t categories = categories_of(pme[i]);
+			int err;
+
+			/* An empty entry is no page: the ioctl would report it only to a query without any mask. */
+			if (!categories || !pagescan_query_match(query, categories))
+				continue;
+			err = pagescan_regions_add(regions, start, start + page, categories & query->returned);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}

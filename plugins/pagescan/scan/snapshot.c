@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * snapshot.c - read each area once, by the cheapest questions that tell what CRIU needs, and answer from that.
+ * Calls areas, query, walk, regions, the kernel. Changes nothing in the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "snapshot.h"
+
+/*
+ * Written regions that lie no further apart than this are looked at in one call: walking 64 entries costs about as
+ * much as one more ioctl.
+ */
+#define SPAN_GAP_PAGES 64
+
+#define POPULATED (PAGESCAN_PRESENT | PAGESCAN_SWAPPED)
+
+int snapshot_init(struct snapshot *snapshot, int proc_dir, bool guard)
+{
+	int err;
+
+	*snapshot = (struct snapshot){ .guard = guard };
+	snapshot->pagemap_fd = openat(proc_dir, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (snapshot->pagemap_fd < 0)
+		return -errno;
+
+	err = areas_read(proc_dir, &snapshot->areas);
+	if (err)
+		snapshot_fini(snapshot);
+	return err;
+}
+
+void snapshot_fini(struct snapshot *snapshot)
+{
+	if (snapshot->pagemap_fd >= 0)
+		close(snapshot->pagemap_fd);
+	snapshot->pagemap_fd = -1;
+	areas_fini(&snapshot->areas);
+}
+
+static uint64_t populated_and_guard(const struct snapshot *snapshot)
+{
+	return POPULATED | (snapshot->guard ? PAGESCAN_GUARD : 0);
+}
+
+/*
+ * A write-protect marker in an empty entry is told as swapped. The kernel leaves one where a protected page of a
+ * file-backed area is dropped (mm/memory.c, zap_install_uffd_wp_if_needed); to CRIU it is absent memory. Markers have
+ * the highest swap type (include/linux/swap.h, SWP_PTE_MARKER), which pagemap shows to CAP_SYS_ADMIN. Where frames
+ * are hidden the type reads as 0 and the page is kept: a page that is truly swapped out must not be lost.
+ */
+static int add_unless_marker(struct snapshot *snapshot, struct area *area, const struct pagescan_region *region,
+			     uint64_t categories)
+{
+	const uint64_t page = pagescan_page_size();
+
+	for (uint64_t addr = region->start; addr < region->end; addr += page) {
+		uint64_t pme;
+		int err;
+
+		if (pread(snapshot->pagemap_fd, &pme, sizeof(pme), (off_t)(addr / page * sizeof(pme))) != sizeof(pme))
+			return -EIO;
+		if ((pme & PME_SWAP_TYPE_MASK) == PME_SWAP_TYPE_MASK)
+			continue;
+		err = pagescan_regions_add(&area->regions, addr, addr + page, categories);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* One full question. FILE makes the kernel touch every struct page, so it is asked only where a file is mapped. */
+static int read_whole(struct snapshot *snapshot, struct area *area)
+{
+	const struct pagescan_query query = {
+		.anyof = POPULATED,
+		.excluded = PAGESCAN_PFNZERO | (area->file ? PAGESCAN_FILE : 0),
+		.returned = populated_and_guard(snapshot) | PAGESCAN_WRITTEN,
+	};
+	struct pagescan_regions found = { 0 };
+	int err = pagescan_walk(snapshot->pagemap_fd, area->start, area->end, &query, &found);
+
+	for (size_t i = 0; !err && i < found.nr; i++) {
+		const struct pagescan_region *region = &found.v[i];
+		uint64_t categories = region->categories & populated_and_guard(snapshot);
+		bool written = region->categories & PAGESCAN_WRITTEN;
+
+		if (written || !area->trusted)
+			categories |= PAGESCAN_SOFT_DIRTY;
+		if (area->file && !written && (region->categories & PAGESCAN_SWAPPED))
+			err = add_unless_marker(snapshot, area, region, categories);
+		else
+			err = pagescan_regions_add(&area->regions, region->start, region->end, categories);
+	}
+	pagescan_regions_fini(&found);
+	return err;
+}
+
+static int add_clean(struct area *area, uint64_t start, uint64_t end)
+{
+	return start < end ? pagescan_regions_add(&area->regions, start, end, PAGESCAN_PRESENT) : 0;
+}
+
+/*
+ * The second look, at a span of what is not protected: is there a page at all? What lies between two written regions
+ * of the span is protected and so clean; a guard marker, an empty entry and the zero page are not protected.
+ * Returns -EAGAIN if a page changed sides since the first look: nothing of the process runs, but the kernel may merge
+ * pages (KSM), which makes them look written.
+ */
+static int read_span(struct snapshot *snapshot, struct area *area, const struct pagescan_region *written, size_t nr)
+{
+	const struct pagescan_query query = {
+		.required = PAGESCAN_WRITTEN,
+		.anyof = POPULATED,
+		.excluded = PAGESCAN_PFNZERO,
+		.returned = populated_and_guard(snapshot),
+	};
+	struct pagescan_regions found = { 0 };
+	size_t at = 0;
+	int err = pagescan_walk(snapshot->pagemap_fd, written[0].start, written[nr - 1].end, &query, &found);
+
+	for (size_t i = 0; !err && i < nr; i++) {
+		if (i)
+			err = add_clean(area, written[i - 1].end, written[i].start);
+		for (; !err && at < found.nr && found.v[at].start < written[i].end; at++) {
+			const struct pagescan_region *dirty = &found.v[at];
+
+			if (dirty->start < written[i].start || dirty->end > written[i].end)
+				err = -EAGAIN;
+			else
+				err = pagescan_regions_add(&area->regions, dirty->start, dirty->end,
+							   dirty->categories | PAGESCAN_SOFT_DIRTY);
+		}
+	}
+	pagescan_regions_fini(&found);
+	return err;
+}
+
+/*
+ * In anonymous memory of ours, "written" alone has a fast path in the kernel (fs/proc/task_mmu.c), and its
+ * complement within the area is exactly what is protected: pages that are there and in the parent images. Anonymous
+ * areas never hold markers, and the zero page is never protected.
+ */
+static int read_tracked(struct snapshot *snapshot, struct area *area)
+{
+	const struct pagescan_query query = { .required = PAGESCAN_WRITTEN, .returned = PAGESCAN_WRITTEN };
+	const uint64_t gap = SPAN_GAP_PAGES * pagescan_page_size();
+	struct pagescan_regions written = { 0 };
+	uint64_t done = area->start;
+	int err = pagescan_walk(snapshot->pagemap_fd, area->start, area->end, &query, &written);
+
+	for (size_t i = 0, nr; !err && i < written.nr; i += nr) {
+		const struct pagescan_region *span = &written.v[i];
+
+		for (nr = 1; i + nr < written.nr && span[nr].start - span[nr - 1].end <= gap; nr++)
+			;
+		err = add_clean(area, done, span[0].start);
+		if (!err)
+			err = read_span(snapshot, area, span, nr);
+		done = span[nr - 1].end;
+	}
+	if (!err)
+		err = add_clean(area, done, area->end);
+	pagescan_regions_fini(&written);
+	return err;
+}
+
+static int read_area(struct snapshot *snapshot, struct area *area)
+{
+	int err = -EAGAIN;
+
+	if (area->read)
+		return 0;
+
+	if (area->trusted && !area->file)
+		err = read_tracked(snapshot, area);
+	if (err == -EAGAIN) {
+		pagescan_regions_fini(&area->regions);
+		err = read_whole(snapshot, area);
+	}
+	area->read = !err;
+	return err;
+}
+
+/* The questions that the regions can answer: CRIU's mask (criu/pagemap-cache.c, pmc_fill), whatever it wants back. */
+static bool is_crius_question(const struct pagescan_ioctl_arg *arg)
+{
+	const uint64_t mask = PAGESCAN_PFNZERO | PAGESCAN_FILE;
+	const uint64_t returned = POPULATED | PAGESCAN_SOFT_DIRTY | PAGESCAN_GUARD;
+
+	return arg->size == sizeof(*arg) && !arg->flags && !arg->max_pages && arg->vec_len &&
+	       arg->category_mask == mask && arg->category_inverted == mask && arg->category_anyof_mask == POPULATED &&
+	       !(arg->return_mask & ~returned);
+}
+
+/* The first region of @area that ends after @addr. */
+static size_t find_region(const struct area *area, uint64_t addr)
+{
+	size_t low = 0, high = area->regions.nr;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (area->regions.v[mid].end > addr)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low;
+}
+
+int snapshot_scan(struct snapshot *snapshot, struct pagescan_ioctl_arg *arg)
+{
+	struct pagescan_region *vec = (struct pagescan_region *)(uintptr_t)arg->vec;
+	size_t nr = 0;
+
+	if (!is_crius_question(arg))
+		return -EOPNOTSUPP;
+
+	for (size_t i = areas_find(&snapshot->areas, arg->start); i < snapshot->areas.nr; i++) {
+		struct area *area = &snapshot->areas.v[i];
+		int err;
+
+		if (area->start >= arg->end)
+			break;
+		err = read_area(snapshot, area);
+		if (err)
+			return err;
+
+		for (size_t r = find_region(area, arg->start); r < area->regions.nr; r++) {
+			struct pagescan_region region = area->regions.v[r];
+
+			if (region.start >= arg->end)
+				break;
+			region.start = region.start > arg->start ? region.start : arg->start;
+			region.end = region.end < arg->end ? region.end : arg->end;
+			region.categories &= arg->return_mask;
+
+			if (nr && vec[nr - 1].end == region.start && vec[nr - 1].categories == region.categories) {
+				vec[nr - 1].end = region.end;
+			} else if (nr == arg->vec_len) {
+				arg->walk_end = region.start;
+				return (int)nr;
+			} else {
+				vec[nr++] = region;
+			}
+		}
+	}
+	arg->walk_end = arg->end;
+	return (int)nr;
+}
+
+/*
+ * The kernel's own bits, except: soft-dirty is the snapshot's; a protected swap entry that the snapshot does not
+ * hold is a marker, which is absent memory.
+ */
+static uint64_t patch_entry(uint64_t pme, const struct pagescan_region *region)
+{
+	pme &= ~PME_SOFT_DIRTY;
+	if (!region)
+		return pme & PME_SWAP ? 0 : pme | PME_SOFT_DIRTY;
+	return region->categories & PAGESCAN_SOFT_DIRTY ? pme | PME_SOFT_DIRTY : pme;
+}
+
+int snapshot_patch(struct snapshot *snapshot, uint64_t first, uint64_t *pme, size_t nr)
+{
+	const uint64_t page = pagescan_page_size();
+	size_t a = areas_find(&snapshot->areas, first * page);
+	size_t r = 0;
+	bool fresh = true;
+
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t addr = (first + i) * page;
+		const struct pagescan_region *region = NULL;
+		struct area *area;
+
+		while (a < snapshot->areas.nr && snapshot->areas.v[a].end <= addr) {
+			a++;
+			fresh = true;
+		}
+		area = a < snapshot->areas.nr ? &snapshot->areas.v[a] : NULL;
+		if (!area || addr < area->start)
+			continue; /* nothing is mapped: the entry is empty */
+
+		if (fresh) {
+			int err = read_area(snapshot, area);
+
+			if (err)
+				return err;
+			r = find_region(area, addr);
+			fresh = false;
+		}
+		while (r < area->regions.nr && area->regions.v[r].end <= addr)
+			r++;
+		if (r < area->regions.nr && area->regions.v[r].start <= addr)
+			region = &area->regions.v[r];
+		pme[i] = patch_entry(pme[i], region);
+	}
+	return 0;
+}

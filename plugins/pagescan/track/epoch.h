@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * epoch.h - the state of a task's tracker, and pagescan.img, which ties image directories to it.
+ *
+ * Every reset moves a task's epoch on. An image directory records the epoch that its images began; pages found clean
+ * later are in those images only while the keeper still holds that very epoch.
+ */
+#ifndef PAGESCAN_TRACK_EPOCH_H
+#define PAGESCAN_TRACK_EPOCH_H
+
+#include <stddef.h>
+
+#include "identity.h"
+#include "reason.h"
+
+#define EPOCH_IMAGE	"pagescan.img"
+#define TRACKER_ID_SIZE 16
+
+struct epoch {
+	uint8_t tracker[TRACKER_ID_SIZE];
+	uint64_t number;
+};
+
+struct epoch_record {
+	int32_t pid;
+	uint64_t start_time;
+	struct epoch epoch;
+};
+
+/* The records of one directory. Initialise with zeros; owns @v until epoch_image_fini(). */
+struct epoch_image {
+	struct epoch_record *v;
+	size_t nr;
+};
+
+bool epoch_equal(const struct epoch *a, const struct epoch *b);
+
+/* Append one record. Returns 0 or -ENOMEM. */
+int epoch_image_add(struct epoch_image *image, const struct epoch_record *record);
+
+/* The record of this task, NULL where there is none. */
+const struct epoch_record *epoch_image_find(const struct epoch_image *image, const struct identity *id);
+
+/*
+ * Read @path relative to @dir. Returns 0, -ENOENT (no such file), -EBADMSG (not a valid image) or another negative
+ * errno, each with @why. Nothing that a file can hold makes it crash or allocate more than a few times its size.
+ */
+int epoch_image_read(int dir, const char *path, struct epoch_image *image, struct reason *why);
+
+/* Parse the bytes of such a file. Returns 0, -EBADMSG or -ENOMEM. Split out for tests and fuzzing. */
+int epoch_image_parse(const uint8_t *data, size_t len, struct epoch_image *image, struct reason *why);
+
+/* Write pagescan.img into @dir, whole or not at all. Returns 0 or a negative errno with @why. */
+int epoch_image_write(int dir, const struct epoch_image *image, struct reason *why);
+
+void epoch_image_fini(struct epoch_image *image);
+
+#endif

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * identity.c - read a task's identity from /proc/PID/stat (proc_pid_stat(5)). Calls the kernel only.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "identity.h"
+
+int identity_read(int proc_dir, struct identity *id)
+{
+	char text[1024];
+	const char *rest;
+	ssize_t len;
+	int fd = openat(proc_dir, "stat", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	len = read(fd, text, sizeof(text) - 1);
+	if (len < 0)
+		len = -errno;
+	close(fd);
+	if (len < 0)
+		return (int)len;
+	text[len] = '\0';
+
+	/* The name, field 2, may hold anything, brackets and spaces too: fields are counted from its last bracket. */
+	rest = strrchr(text, ')');
+	*id = (struct identity){ 0 };
+	if (!rest || sscanf(text, "%" SCNd32, &id->pid) != 1 ||
+	    sscanf(rest + 1,
+		   " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64
+		   " %*s %*s %*s %*s %*s %" SCNu64,
+		   &id->start_time, &id->stack) != 2)
+		return -EINVAL;
+	return 0;
+}
+
+bool identity_equal(const struct identity *a, const struct identity *b)
+{
+	return a->pid == b->pid && a->start_time == b->start_time && a->stack == b->stack;
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * tracker.c - a frozen task's round. Calls scan (snapshot, walk), identity, uffd, keeper, epoch.
+ *
+ * Which areas are ours is the kernel's own knowledge: an area is a VMA that carries our userfaultfd's context. The
+ * kernel drops the context when an area is moved, replaced or inherited, and a fresh page in such an area reads as
+ * written, so there is no list of areas to keep and none to be wrong.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "keeper.h"
+#include "tracker.h"
+
+/* Dirty regions that lie no further apart are protected by one call; as in snapshot.c, walking is cheaper. */
+#define SPAN_GAP_PAGES 64
+
+/*
+ * Is the area registered with our userfaultfd? First whether it is registered at all (its first page tells, as
+ * WPALLOWED is a property of the whole VMA), then with whom: registering an area that is ours already changes
+ * nothing, and one that is another's is refused with EBUSY (fs/userfaultfd.c, userfaultfd_register).
+ */
+static bool area_is_ours(int pagemap_fd, int uffd, const struct area *area)
+{
+	struct pagescan_region region;
+	struct pagescan_ioctl_arg arg = { .size = sizeof(arg), .start = area->start, .end = area->end,
+					  .vec = (uintptr_t)&region, .vec_len = 1, .max_pages = 1,
+					  .category_mask = PAGESCAN_WPALLOWED, .return_mask = PAGESCAN_WPALLOWED };
+
+	return ioctl(pagemap_fd, PAGESCAN_IOCTL, &arg) == 1 && !uffd_register(uffd, area->start, area->end);
+}
+
+static bool find_our_areas(struct tracker *tracker)
+{
+	struct areas *areas = &tracker->snapshot.areas;
+	bool any = false;
+
+	for (size_t i = 0; i < areas->nr; i++) {
+		struct area *area = &areas->v[i];
+
+		area->ours = area_is_ours(tracker->snapshot.pagemap_fd, tracker->uffd, area);
+		any = any || area->ours;
+	}
+	return any;
+}
+
+/*
+ * The keeper's userfaultfd watches the memory that the task had when it was made. After an exec that went unnoticed
+ * no area is ours, and it has to be made anew.
+ */
+static bool resume_tracking(struct tracker *tracker)
+{
+	if (keeper_get(&tracker->id, &tracker->epoch, &tracker->uffd, NULL))
+		return false;
+	if (find_our_areas(tracker))
+		return true;
+	close(tracker->uffd);
+	tracker->uffd = -1;
+	return false;
+}
+
+static int begin_tracking(struct tracker *tracker, const struct remote *remote)
+{
+	tracker->epoch = (struct epoch){ 0 };
+	if (getrandom(tracker->epoch.tracker, TRACKER_ID_SIZE, 0) != TRACKER_ID_SIZE)
+		return reason_set(&tracker->why, -EIO, "no random bytes for the tracker's name");
+	tracker->uffd = uffd_create(tracker->id.pid, remote, &tracker->why);
+	return tracker->uffd < 0 ? tracker->uffd : 0;
+}
+
+/* Clean means: in the parent images. So the parent must be exactly what the tracker's last reset followed. */
+static void decide_trust(struct tracker *tracker, bool resumed, const struct epoch_image *parent,
+			 const char *no_parent_why)
+{
+	const struct epoch_record *record = epoch_image_find(parent, &tracker->id);
+
+	if (*no_parent_why)
+		reason_set(&tracker->why, 0, "%s", no_parent_why);
+	else if (!parent->nr)
+		return; /* no parent directory: a full round is what was asked for */
+	else if (!record)
+		reason_set(&tracker->why, 0, "the parent images have no record of this task");
+	else if (!resumed)
+		reason_set(&tracker->why, 0, "the tracking that the parent images began is lost (keeper ended, exec, untrack)");
+	else if (memcmp(record->epoch.tracker, tracker->epoch.tracker, TRACKER_ID_SIZE))
+		reason_set(&tracker->why, 0, "the parent images were tracked by another tracker");
+	else if (record->epoch.number != tracker->epoch.number)
+		reason_set(&tracker->why, 0, "the parent images are of epoch %llu, the tracker is at %llu (a round in between failed or went elsewhere)",
+			   (unsigned long long)record->epoch.number, (unsigned long long)tracker->epoch.number);
+	else
+		tracker->trusted = true;
+
+	for (size_t i = 0; i < tracker->snapshot.areas.nr; i++) {
+		struct area *area = &tracker->snapshot.areas.v[i];
+
+		area->trusted = tracker->trusted && area->ours && area->trackable;
+	}
+}
+
+int tracker_open(struct tracker *tracker, int proc_dir, bool guard, const struct epoch_image *parent,
+		 const char *no_parent_why, const struct remote *remote)
+{
+	bool resumed;
+	int err;
+
+	*tracker = (struct tracker){ .uffd = -1, .snapshot.pagemap_fd = -1 };
+	err = identity_read(proc_dir, &tracker->id);
+	if (err)
+		return reason_set(&tracker->why, err, "cannot read the task's stat: %s", strerror(-err));
+	err = snapshot_init(&tracker->snapshot, proc_dir, guard);
+	if (err)
+		return reason_set(&tracker->why, err, "cannot read the task's areas: %s", strerror(-err));
+
+	resumed = resume_tracking(tracker);
+	if (resumed || !begin_tracking(tracker, remote))
+		decide_trust(tracker, resumed, parent, no_parent_why);
+	return 0;
+}
+
+/*
+ * The pages of the area that the images hold and that are not protected yet. Nothing ran since the snapshot, so the
+ * masks select, within a span of neighbouring dirty regions, just these; what the kernel took away meanwhile (a page
+ * that was free to drop) is an empty entry by now and must not be protected.
+ */
+static int protect_dirty(struct tracker *tracker, const struct area *area, struct tracker_summary *summary)
+{
+	const struct pagescan_query query = {
+		.required = PAGESCAN_WRITTEN,
+		.anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED,
+		.excluded = PAGESCAN_PFNZERO | (area->file ? PAGESCAN_FILE : 0) |
+			    (tracker->snapshot.guard ? PAGESCAN_GUARD : 0),
+	};
+	const uint64_t page = pagescan_page_size();
+	const struct pagescan_regions *regions = &area->regions;
+	uint64_t start = 0, end = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < regions->nr; i++) {
+		const struct pagescan_region *region = &regions->v[i];
+		uint64_t pages = (region->end - region->start) / page;
+
+		if (!(region->categories & PAGESCAN_SOFT_DIRTY)) {
+			summary->clean_pages += pages;
+			continue;
+		}
+		summary->dirty_pages += pages;
+		if (end && region->start - end <= SPAN_GAP_PAGES * page) {
+			end = region->end;
+			continue;
+		}
+		if (end)
+			err = pagescan_protect(tracker->snapshot.pagemap_fd, start, end, &query, NULL);
+		start = region->start;
+		end = region->end;
+	}
+	if (!err && end)
+		err = pagescan_protect(tracker->snapshot.pagemap_fd, start, end, &query, NULL);
+	return err;
+}
+
+/*
+ * One area at reset. What CRIU asked about and dumps in every mode goes on (or begins) to be tracked; any other area
+ * of ours is let go, since this round's images may not hold it.
+ */
+static int reset_area(struct tracker *tracker, struct area *area, struct tracker_summary *summary)
+{
+	if (!area->trackable || !area->read)
+		return area->ours ? uffd_unregister(tracker->uffd, area->start, area->end) : 0;
+
+	if (!area->ours) {
+		if (uffd_register(tracker->uffd, area->start, area->end)) {
+			summary->refused++; /* another userfaultfd's, or a kind the kernel refuses: dirty every time */
+			return 0;
+		}
+		area->ours = true;
+		summary->registered++;
+	}
+	summary->areas++;
+	return protect_dirty(tracker, area, summary);
+}
+
+int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct tracker_summary *summary)
+{
+	struct areas *areas = &tracker->snapshot.areas;
+	int err;
+
+	*summary = (struct tracker_summary){ 0 };
+
+	/*
+	 * The epoch moves on first: from here to the end of the round the memory is neither what the last images
+	 * began nor what the new ones will, and no directory on disk says so.
+	 */
+	tracker->epoch.number++;
+	err = keeper_put(&tracker->id, &tracker->epoch, tracker->uffd, &tracker->why);
+
+	for (size_t i = 0; !err && i < areas->nr; i++) {
+		struct area *area = &areas->v[i];
+
+		err = reset_area(tracker, area, summary);
+		if (err)
+			reason_set(&tracker->why, err, "cannot protect the area %llx-%llx: %s",
+				   (unsigned long long)area->start, (unsigned long long)area->end, strerror(-err));
+	}
+	snapshot_fini(&tracker->snapshot);
+
+	*record = (struct epoch_record){ tracker->id.pid, tracker->id.start_time, tracker->epoch };
+	return err;
+}
+
+void tracker_mark_dirty(struct tracker *tracker, uint64_t start, uint64_t end)
+{
+	/* It fails where the area is gone or is not ours any more, and then it is dirty anyway. */
+	if (tracker->uffd >= 0)
+		(void)uffd_unprotect(tracker->uffd, start, end);
+}
+
+void tracker_close(struct tracker *tracker)
+{
+	if (tracker->uffd >= 0)
+		close(tracker->uffd);
+	tracker->uffd = -1;
+	snapshot_fini(&tracker->snapshot);
+}
