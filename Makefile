@@ -80,8 +80,56 @@ $(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
 setup:
 	@scripts/setup
 
+# What is missing gets installed first; then a second make sees compilers and headers that were not there before.
+demo: setup
+	@$(MAKE) --no-print-directory all $(O)/demo-writer
+	@demo/run $(MIB) $(RATE)
+
+MIB ?= 1024
+RATE ?= 1000
+
+$(O)/demo-writer: demo/writer.c
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
+check: setup
+	@$(MAKE) --no-print-directory all lint
+	@$(MAKE) --no-print-directory -C test/unit
+	@$(MAKE) --no-print-directory -C test/zdtm
+	@test/check
+
+SOURCES := $(wildcard plugins/pagescan/*/*.[ch] criu/include/*.h demo/*.c bench/*.c test/*/*.[ch] test/zdtm/*/*.[ch])
+SCRIPTS := scripts/setup test/check .ci/run
+
+# clang-tidy's checks are named in .clang-tidy.
+lint:
+	$(call say,LINT,clang-format)
+	$(Q)clang-format --dry-run --Werror $(SOURCES)
+	$(call say,LINT,clang)
+	$(Q)$(MAKE) --no-print-directory CC=clang O=$(O)/clang all
+	$(call say,LINT,clang-tidy)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(wildcard plugins/pagescan/*/*.c) -- $(CPPFLAGS) \
+		$(CRIU_CPPFLAGS) -std=gnu11 2>/dev/null
+	$(call say,LINT,cppcheck)
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+		--suppress=missingIncludeSystem -D__x86_64__ '-DElfW(t)=Elf64_\#\#t' -Icriu/include -Iplugins/pagescan plugins demo
+	$(call say,LINT,shellcheck)
+	$(Q)shellcheck $(SCRIPTS)
+
+install: all
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPLETIONDIR)
+	install -m 755 $(O)/pagescan $(DESTDIR)$(SBINDIR)/pagescan
+	install -m 755 $(O)/pagescan_plugin.so $(DESTDIR)$(PLUGINDIR)/pagescan_plugin.so
+	install -m 644 docs/pagescan.8 $(DESTDIR)$(MANDIR)/man8/pagescan.8
+	install -m 644 scripts/completion.bash $(DESTDIR)$(COMPLETIONDIR)/pagescan
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/pagescan $(DESTDIR)$(PLUGINDIR)/pagescan_plugin.so \
+		$(DESTDIR)$(MANDIR)/man8/pagescan.8 $(DESTDIR)$(COMPLETIONDIR)/pagescan
+
 clean:
-	rm -rf $(O)/obj $(O)/gen $(O)/pagescan $(O)/pagescan_plugin.so $(O)/test $(O)/demo $(O)/bench
+	rm -rf $(O)/obj $(O)/gen $(O)/clang $(O)/pagescan $(O)/pagescan_plugin.so $(O)/demo-writer $(O)/test $(O)/demo \
+		$(O)/bench
 
 distclean:
 	rm -rf build $(O)

@@ -119,7 +119,6 @@ int pagescan_walk_pagemap(int pagemap_fd, uint64_t start, uint64_t end, const st
  * protecting an empty entry would make a page that appears later look clean (-EINVAL).
  * @bytes, where not NULL, is increased by what was protected. Returns 0 or a negative errno as pagescan_walk().
  */
-int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query,
-		     uint64_t *bytes);
+int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query, uint64_t *bytes);
 
 #endif

@@ -114,6 +114,12 @@ static void opened(int fd, int dir, const char *name)
 		node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
 }
 
+/* open(2): with these flags there is a mode argument. O_TMPFILE shares a bit with O_DIRECTORY. */
+static bool takes_mode(int flags)
+{
+	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
 static int device_openat(int dir, const char *name, int flags, ...)
 {
 	mode_t mode = 0;
@@ -121,7 +127,7 @@ static int device_openat(int dir, const char *name, int flags, ...)
 	int fd, saved;
 
 	va_start(args, flags);
-	if (flags & (O_CREAT | O_TMPFILE))
+	if (takes_mode(flags))
 		mode = va_arg(args, mode_t);
 	va_end(args);
 
@@ -276,7 +282,7 @@ static int device_open(const char *path, int flags, ...)
 	va_list args;
 
 	va_start(args, flags);
-	if (flags & (O_CREAT | O_TMPFILE))
+	if (takes_mode(flags))
 		mode = va_arg(args, mode_t);
 	va_end(args);
 	return open(cache_path(path, room), flags, mode);

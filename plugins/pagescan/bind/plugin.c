@@ -38,7 +38,8 @@ static void start(bool detect)
 		return;
 	}
 	if (!detect && !kernel.soft_dirty) {
-		pr_warn("standing aside, criu goes on alone: on a kernel without soft-dirty criu has to be run by `pagescan criu`\n");
+		pr_warn("standing aside, criu goes on alone: on a kernel without soft-dirty criu has to be run by "
+			"`pagescan criu`\n");
 		return;
 	}
 

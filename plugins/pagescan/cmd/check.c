@@ -135,8 +135,7 @@ int cmd_check(int argc, char **argv)
 	fill(&items[1], "wp_async", true, kernel.wp_async,
 	     kernel_error(kernel.wp_async_error,
 			  "no asynchronous userfaultfd write-protection: x86-64 6.7, arm64 6.10 or later is needed"));
-	fill(&items[2], "guard", false, kernel.guard,
-	     kernel.guard ? "works" : "the kernel does not tell guard pages");
+	fill(&items[2], "guard", false, kernel.guard, kernel.guard ? "works" : "the kernel does not tell guard pages");
 	fill(&items[3], "soft_dirty", false, kernel.soft_dirty,
 	     kernel_error(kernel.soft_dirty_error, "the kernel has no soft-dirty tracking"));
 	check_criu(&items[4]);

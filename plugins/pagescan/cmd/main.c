@@ -57,7 +57,8 @@ int parse_options(int argc, char **argv, const char *usage, bool *json, int min,
 			printf("Usage: pagescan %s\n", usage);
 			return EXIT_SUCCESS;
 		case 'j':
-			*json = true;
+			if (json)
+				*json = true;
 			break;
 		default:
 			return EXIT_USAGE;
@@ -135,7 +136,8 @@ static void print_help(FILE *out)
 {
 	fputs("Usage: pagescan COMMAND [ARGUMENTS]\n\n"
 	      "Incremental checkpoints for stock CRIU by PAGEMAP_SCAN and userfaultfd write-protection.\n\n"
-	      "Commands:\n", out);
+	      "Commands:\n",
+	      out);
 	for (size_t i = 0; i < NR_COMMANDS; i++) {
 		if (commands[i].help)
 			fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);

@@ -14,8 +14,8 @@
 #include "cmd.h"
 #include "scan/areas.h"
 
-#define USAGE                                                                                             \
-	"scan [--required C,...] [--anyof C,...] [--excluded C,...] [--regions] [--json] PID\n"           \
+#define USAGE                                                                                              \
+	"scan [--required C,...] [--anyof C,...] [--excluded C,...] [--regions] [--json] PID\n"            \
 	"Shows bytes by category, per area and summed. A category C is one of wpallowed, written, file,\n" \
 	"present, swapped, pfnzero, huge, soft_dirty, guard. Without masks: --anyof present,swapped."
 
@@ -61,9 +61,12 @@ static bool parse_categories(const char *text, uint64_t *mask)
 static int parse(int argc, char **argv, struct request *request)
 {
 	const struct option options[] = {
-		{ "required", required_argument, NULL, 'r' }, { "anyof", required_argument, NULL, 'a' },
-		{ "excluded", required_argument, NULL, 'x' }, { "regions", no_argument, NULL, 'R' },
-		{ "json", no_argument, NULL, 'j' },	      { "help", no_argument, NULL, 'h' },
+		{ "required", required_argument, NULL, 'r' },
+		{ "anyof", required_argument, NULL, 'a' },
+		{ "excluded", required_argument, NULL, 'x' },
+		{ "regions", no_argument, NULL, 'R' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct pagescan_query *query = &request->query;
@@ -227,8 +230,8 @@ static int scan(const struct request *request, const struct areas *areas, int pa
 		return EXIT_FAILED;
 	}
 	if (request->json)
-		return print_json(json_pack("{s:i, s:o, s:o}", "pid", request->pid, "areas", list, "bytes",
-					    totals_json(&sum)));
+		return print_json(
+			json_pack("{s:i, s:o, s:o}", "pid", request->pid, "areas", list, "bytes", totals_json(&sum)));
 	print_totals("sum", &sum);
 	return EXIT_SUCCESS;
 }
@@ -236,7 +239,7 @@ static int scan(const struct request *request, const struct areas *areas, int pa
 int cmd_scan(int argc, char **argv)
 {
 	struct request request = { 0 };
-	struct areas areas;
+	struct areas areas = { 0 };
 	char path[32];
 	int status = parse(argc, argv, &request);
 	int dir, pagemap, err;

@@ -35,7 +35,8 @@ static void read_comm(int dir, struct task *task)
 /* The task may be gone by now; then there is nothing to count. */
 static void look_at(int pid, struct task *task)
 {
-	const struct pagescan_query registered = { .required = PAGESCAN_WPALLOWED, .returned = PAGESCAN_WRITTEN,
+	const struct pagescan_query registered = { .required = PAGESCAN_WPALLOWED,
+						   .returned = PAGESCAN_WRITTEN,
 						   .anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED };
 	struct areas areas;
 	char path[32];
@@ -77,11 +78,13 @@ static int visit(void *ctx, const struct keeper_entry *entry)
 
 	look_at(entry->id.pid, &task);
 	if (list)
-		return json_array_append_new(list, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "pid", entry->id.pid,
-							     "command", task.comm, "since", (json_int_t)entry->since,
-							     "epoch", (json_int_t)entry->epoch.number, "areas",
-							     (json_int_t)task.areas, "protected_bytes",
-							     (json_int_t)task.protected_bytes)) ? -ENOMEM : 0;
+		return json_array_append_new(list,
+					     json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "pid", entry->id.pid,
+						       "command", task.comm, "since", (json_int_t)entry->since, "epoch",
+						       (json_int_t)entry->epoch.number, "areas", (json_int_t)task.areas,
+						       "protected_bytes", (json_int_t)task.protected_bytes)) ?
+			       -ENOMEM :
+			       0;
 	strftime(since, sizeof(since), "%F %T", localtime_r(&seconds, &tm));
 	printf("%7d  %-15s  %-19s  %6" PRIu64 "  %6" PRIu64 "  %15" PRIu64 "\n", entry->id.pid, task.comm, since,
 	       entry->epoch.number, task.areas, task.protected_bytes);

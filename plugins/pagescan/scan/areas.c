@@ -60,8 +60,8 @@ int areas_add_line(struct areas *areas, const char *line)
 	area = &areas->v[areas->nr++];
 	*area = (struct area){ .start = start, .end = end };
 	area->file = inode || !is_anonymous_name(name);
-	area->trackable = perms[0] == 'r' && perms[3] == 'p' && (inode || is_anonymous_name(name)) &&
-			  !is_untrackable_name(name);
+	area->trackable =
+		perms[0] == 'r' && perms[3] == 'p' && (inode || is_anonymous_name(name)) && !is_untrackable_name(name);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ int pagescan_regions_add(struct pagescan_regions *regions, uint64_t start, uint6
 		return 0;
 	}
 
-	if (regions->nr == regions->room) {
+	if (!regions->v || regions->nr == regions->room) {
 		size_t room = regions->room ? regions->room * 2 : 8;
 		struct pagescan_region *v = reallocarray(regions->v, room, sizeof(*v));
 

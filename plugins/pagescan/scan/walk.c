@@ -69,8 +69,7 @@ int pagescan_walk(int pagemap_fd, uint64_t start, uint64_t end, const struct pag
 	return walk(pagemap_fd, start, end, query, 0, regions, NULL);
 }
 
-int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query,
-		     uint64_t *bytes)
+int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query, uint64_t *bytes)
 {
 	const uint64_t populated = PAGESCAN_PRESENT | PAGESCAN_SWAPPED;
 

@@ -12,12 +12,11 @@
 
 /* What serving takes: sockets, epoll, the list of tasks in memory, removing the socket, and ending. */
 static const int allowed[] = {
-	SCMP_SYS(accept4),    SCMP_SYS(brk),	  SCMP_SYS(clock_gettime), SCMP_SYS(close),
-	SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),  SCMP_SYS(exit),
-	SCMP_SYS(exit_group), SCMP_SYS(getsockopt), SCMP_SYS(madvise),	     SCMP_SYS(mmap),
-	SCMP_SYS(mremap),     SCMP_SYS(munmap),	  SCMP_SYS(recvmsg),	     SCMP_SYS(restart_syscall),
-	SCMP_SYS(rt_sigreturn), SCMP_SYS(sendmsg), SCMP_SYS(unlinkat),
-	SCMP_SYS(write),
+	SCMP_SYS(accept4),	SCMP_SYS(brk),	      SCMP_SYS(clock_gettime), SCMP_SYS(close),
+	SCMP_SYS(epoll_ctl),	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),   SCMP_SYS(exit),
+	SCMP_SYS(exit_group),	SCMP_SYS(getsockopt), SCMP_SYS(madvise),       SCMP_SYS(mmap),
+	SCMP_SYS(mremap),	SCMP_SYS(munmap),     SCMP_SYS(recvmsg),       SCMP_SYS(restart_syscall),
+	SCMP_SYS(rt_sigreturn), SCMP_SYS(sendmsg),    SCMP_SYS(unlinkat),      SCMP_SYS(write),
 };
 
 int confine(struct reason *why)

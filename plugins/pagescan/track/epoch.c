@@ -105,13 +105,12 @@ static int read_file(int dir, const char *path, uint8_t **data, size_t *len)
 		err = -EBADMSG;
 	} else {
 		*data = malloc((size_t)st.st_size + 1);
-		got = *data ? pread(fd, *data, (size_t)st.st_size, 0) : -1;
-		if (got < 0) {
+		got = *data ? pread(fd, *data, (size_t)st.st_size, 0) : 0;
+		if (!*data)
+			err = -ENOMEM;
+		else if (got < 0)
 			err = -errno;
-			free(*data);
-		} else {
-			*len = (size_t)got;
-		}
+		*len = (size_t)got;
 	}
 	close(fd);
 	return err;
@@ -125,10 +124,11 @@ int epoch_image_read(int dir, const char *path, struct epoch_image *image, struc
 
 	*image = (struct epoch_image){ 0 };
 	if (err == -EBADMSG)
-		return reason_set(why, err, "%s is not a regular file of sensible size", path);
-	if (err)
-		return reason_set(why, err, "cannot read %s: %s", path, strerror(-err));
-	err = epoch_image_parse(data, len, image, why);
+		reason_set(why, err, "%s is not a regular file of sensible size", path);
+	else if (err)
+		reason_set(why, err, "cannot read %s: %s", path, strerror(-err));
+	else
+		err = epoch_image_parse(data, len, image, why);
 	free(data);
 	return err;
 }

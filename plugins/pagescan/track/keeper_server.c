@@ -22,7 +22,7 @@
 /* With nothing to keep and nobody connected for this long the keeper ends. */
 #define IDLE_MS 2000
 /* How long to wait for a keeper that is just ending to give up the lock. */
-#define LOCK_TRIES 200
+#define LOCK_TRIES    200
 #define LOCK_PAUSE_NS 10000000
 
 /* What epoll watches: the listening socket, a connection, or a task's pidfd. */
@@ -55,9 +55,10 @@ static void task_forget(struct keeper *keeper, struct watch *task)
 {
 	struct watch **at = &keeper->tasks;
 
-	while (*at != task)
+	while (*at && *at != task)
 		at = &(*at)->next;
-	*at = task->next;
+	if (*at)
+		*at = task->next;
 	close(task->uffd);
 	close(task->fd);
 	free(task);
@@ -148,7 +149,7 @@ static int op_next(const struct keeper *keeper, struct keeper_entry *entry)
 /* One request. Returns a negative errno if the connection is of no more use. */
 static int serve(struct keeper *keeper, int sock)
 {
-	struct keeper_message message;
+	struct keeper_message message = { 0 };
 	int fds[2], uffd = -1;
 	size_t nr_fds;
 	int err = keeper_receive(sock, &message, fds, &nr_fds);
@@ -195,7 +196,7 @@ static void accept_client(struct keeper *keeper)
 		if (!getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) && peer.uid == keeper->uid &&
 		    !watch_add(keeper, client)) {
 			keeper->clients++;
-			return;
+			return; /* NOLINT(clang-analyzer-unix.Malloc): epoll holds it until handle() frees it */
 		}
 	}
 	free(client);

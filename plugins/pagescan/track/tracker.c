@@ -26,9 +26,14 @@
 static bool area_is_ours(int pagemap_fd, int uffd, const struct area *area)
 {
 	struct pagescan_region region;
-	struct pagescan_ioctl_arg arg = { .size = sizeof(arg), .start = area->start, .end = area->end,
-					  .vec = (uintptr_t)&region, .vec_len = 1, .max_pages = 1,
-					  .category_mask = PAGESCAN_WPALLOWED, .return_mask = PAGESCAN_WPALLOWED };
+	struct pagescan_ioctl_arg arg = { .size = sizeof(arg),
+					  .start = area->start,
+					  .end = area->end,
+					  .vec = (uintptr_t)&region,
+					  .vec_len = 1,
+					  .max_pages = 1,
+					  .category_mask = PAGESCAN_WPALLOWED,
+					  .return_mask = PAGESCAN_WPALLOWED };
 
 	return ioctl(pagemap_fd, PAGESCAN_IOCTL, &arg) == 1 && !uffd_register(uffd, area->start, area->end);
 }
@@ -84,11 +89,14 @@ static void decide_trust(struct tracker *tracker, bool resumed, const struct epo
 	else if (!record)
 		reason_set(&tracker->why, 0, "the parent images have no record of this task");
 	else if (!resumed)
-		reason_set(&tracker->why, 0, "the tracking that the parent images began is lost (keeper ended, exec, untrack)");
+		reason_set(&tracker->why, 0,
+			   "the tracking that the parent images began is lost (keeper ended, exec, untrack)");
 	else if (memcmp(record->epoch.tracker, tracker->epoch.tracker, TRACKER_ID_SIZE))
 		reason_set(&tracker->why, 0, "the parent images were tracked by another tracker");
 	else if (record->epoch.number != tracker->epoch.number)
-		reason_set(&tracker->why, 0, "the parent images are of epoch %llu, the tracker is at %llu (a round in between failed or went elsewhere)",
+		reason_set(&tracker->why, 0,
+			   "the parent images are of epoch %llu, the tracker is at %llu (a round in between failed or "
+			   "went elsewhere)",
 			   (unsigned long long)record->epoch.number, (unsigned long long)tracker->epoch.number);
 	else
 		tracker->trusted = true;

@@ -39,8 +39,7 @@ static int take(int pid, int remote_fd)
 
 int uffd_create(int pid, const struct remote *remote, struct reason *why)
 {
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC };
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC };
 	long remote_fd, closed;
 	int err, uffd;
 
