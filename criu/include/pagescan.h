@@ -79,13 +79,16 @@ uint64_t pagescan_page_size(void);
 
 /*
  * What the running kernel offers, found by asking it (see scan/probe.c). @scan: the PAGEMAP_SCAN ioctl. @guard: it
- * knows PAGESCAN_GUARD. @wp_async: userfaultfd with asynchronous write-protection, for this caller. @soft_dirty:
- * the soft-dirty bit works. Always succeeds: what cannot be tried is not there, with errno in @..._error.
+ * knows PAGESCAN_GUARD. @wp_async: userfaultfd with asynchronous write-protection, for this caller. @holes_written: in
+ * a registered area, memory without a page table reads as written like any other empty entry (kernels before mid-2026
+ * report nothing there). @soft_dirty: the soft-dirty bit works. Always succeeds: what cannot be tried is not there,
+ * with a negative errno in @..._error.
  */
 struct pagescan_kernel {
 	bool scan;
 	bool guard;
 	bool wp_async;
+	bool holes_written;
 	bool soft_dirty;
 	int scan_error;
 	int wp_async_error;

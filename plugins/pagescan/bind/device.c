@@ -109,7 +109,7 @@ static void opened(int fd, int dir, const char *name)
 		return;
 
 	if (*name == 's')
-		round_task_seized(dir, device.kernel.guard);
+		round_task_seized(dir, &device.kernel);
 	else
 		node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
 }

@@ -112,7 +112,7 @@ static void drop_task(int pid)
 	}
 }
 
-void round_task_seized(int proc_dir, bool guard)
+void round_task_seized(int proc_dir, const struct pagescan_kernel *kernel)
 {
 	struct remote_task remote;
 	struct round_task *task;
@@ -129,7 +129,7 @@ void round_task_seized(int proc_dir, bool guard)
 
 	tracker = &task->tracker;
 	remote_init(&remote, id.pid);
-	task->visible = !tracker_open(tracker, proc_dir, guard, &now.parent, now.parent_why.text, &remote.remote);
+	task->visible = !tracker_open(tracker, proc_dir, kernel, &now.parent, now.parent_why.text, &remote.remote);
 	remote_fini(&remote);
 	tracker->id.pid = id.pid;
 	task->next = now.tasks;

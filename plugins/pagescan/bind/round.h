@@ -20,7 +20,7 @@ struct round_task {
  * CRIU's image directory is another one than before, or the last round was committed. A directory of a process that
  * CRIU has not seized is ignored.
  */
-void round_task_seized(int proc_dir, bool guard);
+void round_task_seized(int proc_dir, const struct pagescan_kernel *kernel);
 
 /* The task with this pid, NULL if it is not in the round. */
 struct round_task *round_find(int pid);

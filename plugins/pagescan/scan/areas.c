@@ -46,6 +46,8 @@ int areas_add_line(struct areas *areas, const char *line)
 	if (areas->nr && start < areas->v[areas->nr - 1].end)
 		return -EINVAL;
 	name = line + at + strspn(line + at, " ");
+	if (!strcmp(name, "[vsyscall]"))
+		return 0; /* the kernel's own page at the end of the address space, in no process's memory */
 
 	if (areas->nr == areas->room) {
 		size_t room = areas->room ? areas->room * 2 : 64;
@@ -60,6 +62,7 @@ int areas_add_line(struct areas *areas, const char *line)
 	area = &areas->v[areas->nr++];
 	*area = (struct area){ .start = start, .end = end };
 	area->file = inode || !is_anonymous_name(name);
+	area->vdso = !strcmp(name, "[vdso]");
 	area->trackable =
 		perms[0] == 'r' && perms[3] == 'p' && (inode || is_anonymous_name(name)) && !is_untrackable_name(name);
 	return 0;

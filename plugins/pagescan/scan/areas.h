@@ -9,7 +9,7 @@
 
 /*
  * One area, [start, end) in bytes. @file: something other than anonymous memory is mapped, so pages may be the
- * file's. @trackable: private and readable memory of the process's own, which CRIU dumps in every mode; see
+ * file's. @vdso: the kernel's code page, which CRIU dumps as it is. @trackable: private and readable memory of the process's own, which CRIU dumps in every mode; see
  * areas.c. @ours and @trusted belong to the tracker: the area is registered with our userfaultfd; and what is
  * protected in it is in the parent images. The rest belongs to the snapshot: whether the area was read, and what was
  * found in it.
@@ -18,6 +18,7 @@ struct area {
 	uint64_t start;
 	uint64_t end;
 	bool file;
+	bool vdso;
 	bool trackable;
 	bool ours;
 	bool trusted;
@@ -37,7 +38,10 @@ struct areas {
  */
 int areas_read(int proc_dir, struct areas *areas);
 
-/* Take one line of maps. Returns 0, -EINVAL (not such a line) or -ENOMEM. Split out for tests. */
+/*
+ * Take one line of maps; [vsyscall] is left out. Returns 0, -EINVAL (not such a line, or out of order) or -ENOMEM.
+ * Split out for tests.
+ */
 int areas_add_line(struct areas *areas, const char *line);
 
 /* The index of the first area that ends after @addr; areas->nr where there is none. */

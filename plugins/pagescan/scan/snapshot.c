@@ -17,11 +17,11 @@
 
 #define POPULATED (PAGESCAN_PRESENT | PAGESCAN_SWAPPED)
 
-int snapshot_init(struct snapshot *snapshot, int proc_dir, bool guard)
+int snapshot_init(struct snapshot *snapshot, int proc_dir, const struct pagescan_kernel *kernel)
 {
 	int err;
 
-	*snapshot = (struct snapshot){ .guard = guard };
+	*snapshot = (struct snapshot){ .guard = kernel->guard, .holes_written = kernel->holes_written };
 	snapshot->pagemap_fd = openat(proc_dir, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (snapshot->pagemap_fd < 0)
 		return -errno;
@@ -141,7 +141,8 @@ static int read_span(struct snapshot *snapshot, struct area *area, const struct 
 /*
  * In anonymous memory of ours, "written" alone has a fast path in the kernel (fs/proc/task_mmu.c), and its
  * complement within the area is exactly what is protected: pages that are there and in the parent images. Anonymous
- * areas never hold markers, and the zero page is never protected.
+ * areas never hold markers, and the zero page is never protected. It takes a kernel that tells holes in the page
+ * tables as written; with others they would pass for clean memory.
  */
 static int read_tracked(struct snapshot *snapshot, struct area *area)
 {
@@ -167,6 +168,10 @@ static int read_tracked(struct snapshot *snapshot, struct area *area)
 	return err;
 }
 
+/*
+ * CRIU dumps all of the vdso, asking only whether the parent has it (criu/mem.c, should_dump_entire_vma); a page that
+ * nothing is said of is taken for clean. After an exec the parent does not have it: it is told as written always.
+ */
 static int read_area(struct snapshot *snapshot, struct area *area)
 {
 	int err = -EAGAIN;
@@ -174,7 +179,10 @@ static int read_area(struct snapshot *snapshot, struct area *area)
 	if (area->read)
 		return 0;
 
-	if (area->trusted && !area->file)
+	if (area->vdso)
+		err = pagescan_regions_add(&area->regions, area->start, area->end,
+					   PAGESCAN_PRESENT | PAGESCAN_SOFT_DIRTY);
+	else if (area->trusted && !area->file && snapshot->holes_written)
 		err = read_tracked(snapshot, area);
 	if (err == -EAGAIN) {
 		pagescan_regions_fini(&area->regions);

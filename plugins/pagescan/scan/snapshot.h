@@ -15,15 +15,16 @@
 struct snapshot {
 	int pagemap_fd;
 	bool guard;
+	bool holes_written;
 	struct areas areas;
 };
 
 /*
  * Begin a snapshot of the process behind @proc_dir (an open /proc/PID; stays the caller's). Reads maps, no page
- * tables: an area is read when it is first asked about. @guard: the kernel knows PAGESCAN_GUARD.
+ * tables: an area is read when it is first asked about. @kernel: what it offers (pagescan_probe).
  * Returns 0 or a negative errno, then the snapshot is empty.
  */
-int snapshot_init(struct snapshot *snapshot, int proc_dir, bool guard);
+int snapshot_init(struct snapshot *snapshot, int proc_dir, const struct pagescan_kernel *kernel);
 void snapshot_fini(struct snapshot *snapshot);
 
 /*

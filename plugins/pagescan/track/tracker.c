@@ -108,8 +108,8 @@ static void decide_trust(struct tracker *tracker, bool resumed, const struct epo
 	}
 }
 
-int tracker_open(struct tracker *tracker, int proc_dir, bool guard, const struct epoch_image *parent,
-		 const char *no_parent_why, const struct remote *remote)
+int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_kernel *kernel,
+		 const struct epoch_image *parent, const char *no_parent_why, const struct remote *remote)
 {
 	bool resumed;
 	int err;
@@ -118,7 +118,7 @@ int tracker_open(struct tracker *tracker, int proc_dir, bool guard, const struct
 	err = identity_read(proc_dir, &tracker->id);
 	if (err)
 		return reason_set(&tracker->why, err, "cannot read the task's stat: %s", strerror(-err));
-	err = snapshot_init(&tracker->snapshot, proc_dir, guard);
+	err = snapshot_init(&tracker->snapshot, proc_dir, kernel);
 	if (err)
 		return reason_set(&tracker->why, err, "cannot read the task's areas: %s", strerror(-err));
 

@@ -39,8 +39,8 @@ struct tracker_summary {
  * no parent). Returns 0, also for a task that cannot be tracked, or a negative errno with tracker->why if its memory
  * cannot even be looked at. tracker_close() is due after success.
  */
-int tracker_open(struct tracker *tracker, int proc_dir, bool guard, const struct epoch_image *parent,
-		 const char *no_parent_why, const struct remote *remote);
+int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_kernel *kernel,
+		 const struct epoch_image *parent, const char *no_parent_why, const struct remote *remote);
 
 /*
  * CRIU's reset: begin the next epoch, register new areas, protect what this round's images hold, and let go of areas

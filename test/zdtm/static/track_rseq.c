@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restartable sequences: two threads count in slots of the CPU they run on, each step of which the kernel starts again if
+ * the thread is stopped in the middle, as a freeze does all the time. A step that is lost or done twice, or a page of
+ * slots from an older round, breaks the balance with the steps that the threads know to have done.
+ */
+#include <pthread.h>
+#include <stddef.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+
+#include "track_model.h"
+
+const char *test_doc = "threads in restartable sequences";
+const char *test_author = "criu-pagescan";
+
+#if defined(__x86_64__) && defined(RSEQ_SIG)
+
+#define THREADS 2
+#define CPUS	64
+
+static struct model own = { .name = "beside the counters", .id = 1, .pages = 1024 };
+/* Private memory, a page for each CPU; and the balance, in shared memory, which is dumped whole each time. */
+static unsigned char *slots;
+static struct {
+	uint64_t steps;
+	uint64_t pad[63];
+} *done;
+static volatile bool enough;
+
+static struct rseq *self(void)
+{
+	return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+}
+
+/* Adds one to the slot of the CPU we are on. False if it was interrupted: nothing happened. */
+static bool step(void)
+{
+	struct rseq *rs = self();
+	uint32_t cpu = __atomic_load_n(&rs->cpu_id_start, __ATOMIC_RELAXED);
+	uint64_t *slot = (uint64_t *)(slots + cpu % CPUS * PAGE_SIZE);
+
+	asm goto(".pushsection __rseq_cs, \"aw\"\n"
+		 ".balign 32\n"
+		 "3:\n"
+		 ".long 0, 0\n"
+		 ".quad 1f, 2f - 1f, 4f\n"
+		 ".popsection\n"
+		 "leaq 3b(%%rip), %%rax\n"
+		 "movq %%rax, %[cs]\n"
+		 "1:\n"
+		 "cmpl %[cpu], %[cpu_id]\n"
+		 "jnz 4f\n"
+		 "incq %[slot]\n"
+		 "2:\n"
+		 ".pushsection __rseq_failure, \"ax\"\n"
+		 /* The kernel goes to an abort handler only behind this signature, here inside of an ud1. */
+		 ".byte 0x0f, 0xb9, 0x3d\n"
+		 ".long %c[signature]\n"
+		 "4:\n"
+		 "jmp %l[aborted]\n"
+		 ".popsection\n"
+		 :
+		 : [cs] "m"(rs->rseq_cs), [cpu_id] "m"(rs->cpu_id), [cpu] "r"(cpu), [slot] "m"(*slot),
+		   [signature] "i"(RSEQ_SIG)
+		 : "memory", "cc", "rax"
+		 : aborted);
+	return true;
+aborted:
+	return false;
+}
+
+static void *count(void *arg)
+{
+	uint64_t *steps = arg;
+
+	while (!enough) {
+		while (!step())
+			;
+		++*steps;
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t threads[THREADS];
+	uint64_t expected = 0, found = 0;
+	unsigned int round;
+	size_t wrong;
+
+	test_init(argc, argv);
+	rounds_init();
+	if (!__rseq_size) {
+		skip("a kernel and a C library with restartable sequences");
+		return 77;
+	}
+	model_map_private(&own);
+	model_fill(&own, 0);
+	slots = mmap(NULL, CPUS * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	done = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (slots == MAP_FAILED || done == MAP_FAILED)
+		return pr_perror("Can't map the counters");
+	for (size_t i = 0; i < THREADS; i++)
+		if (pthread_create(&threads[i], NULL, count, &done[i].steps))
+			return pr_perror("Can't start a thread");
+
+	test_daemon();
+	while (rounds_next(&round)) {
+		model_write(&own, round);
+		rounds_done();
+	}
+
+	round = rounds_last();
+	enough = true;
+	for (size_t i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		expected += done[i].steps;
+	}
+	for (size_t cpu = 0; cpu < CPUS; cpu++)
+		found += *(uint64_t *)(slots + cpu * PAGE_SIZE);
+	wrong = model_check(&own, 0, round);
+	if (found != expected) {
+		pr_err("The slots hold %llu steps, but %llu were done\n", (unsigned long long)found,
+		       (unsigned long long)expected);
+		wrong++;
+	}
+	return model_verdict(wrong, round);
+}
+
+#else
+
+int main(int argc, char **argv)
+{
+	test_init(argc, argv);
+	skip("a restartable sequence for this architecture, and <sys/rseq.h>");
+	return 77;
+}
+
+#endif
