@@ -18,6 +18,8 @@
  *   and round, after its pages are drained                          has no record and the next one is full
  *   clean pages are taken from the parent only with the parent      the directory behind the link must record exactly
  *   link of the image directory                                     the tracker's epoch (tracker.c)
+ *   of smaps it reads the areas and their VmFlags only (parse_smaps)  in a pre-dump; a dump reads the real file
+ *   PAUSE_DEVICES is called before the root task is stopped         without it smaps is read while frozen
  *   "stats-dump" is opened for writing last, and only on success    without it nothing is committed
  *   features are cached in a file named criu.kdat                   an unknown name would be shared with plain criu:
  *                                                                   criu then trusts tracking it does not have, and

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * device.c - answer CRIU's three acts (is tracking there, read, reset) and see its images complete. Calls round,
- * snapshot, slots, libc.
+ * snapshot, slots, smaps, libc.
  *
  * Rules: what is not one of these acts goes to libc untouched, errno included; on a kernel without soft-dirty no
  * answer about a task may come from the kernel alone, since its missing soft-dirty bits would read as clean.
@@ -21,6 +21,7 @@
 #include "device.h"
 #include "log.h"
 #include "round.h"
+#include "smaps.h"
 
 /*
  * Descriptors of CRIU's that lead to the tracker. A number may be closed and used again without our seeing it, so the
@@ -42,6 +43,7 @@ struct node {
 static struct {
 	struct pagescan_kernel kernel;
 	bool detect;
+	bool pre_dump;
 	unsigned int next;
 	struct node nodes[NODES];
 } device;
@@ -114,6 +116,16 @@ static void opened(int fd, int dir, const char *name)
 		node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
 }
 
+static int cheaper_smaps(int dir, int fd)
+{
+	int cheaper = smaps_open(dir);
+
+	if (cheaper < 0)
+		return fd;
+	close(fd);
+	return cheaper;
+}
+
 /* open(2): with these flags there is a mode argument. O_TMPFILE shares a bit with O_DIRECTORY. */
 static bool takes_mode(int flags)
 {
@@ -135,6 +147,8 @@ static int device_openat(int dir, const char *name, int flags, ...)
 	saved = errno;
 	if (fd >= 0 && (strcmp(name, CRIU_STATS_DUMP) || (flags & O_ACCMODE) != O_RDONLY))
 		opened(fd, dir, name);
+	if (fd >= 0 && device.pre_dump && !strcmp(name, "smaps"))
+		fd = cheaper_smaps(dir, fd);
 	errno = saved;
 	return fd;
 }
@@ -300,6 +314,11 @@ static int device_unlink(const char *path)
 	char room[64];
 
 	return unlink(cache_path(path, room));
+}
+
+void device_set_pre_dump(bool pre_dump)
+{
+	device.pre_dump = pre_dump;
 }
 
 const char *device_install(const struct elf *elf, const struct pagescan_kernel *kernel, bool detect)

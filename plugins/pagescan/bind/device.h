@@ -19,4 +19,7 @@
  */
 const char *device_install(const struct elf *elf, const struct pagescan_kernel *kernel, bool detect);
 
+/* CRIU begins a pre-dump, or something else. Unless told, it is something else. */
+void device_set_pre_dump(bool pre_dump);
+
 #endif

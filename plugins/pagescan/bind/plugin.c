@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, criu, probe.
+ * mechanism. Calls device, smaps, criu, probe.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
 #include <criu/criu-plugin.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device.h"
 #include "log.h"
+#include "smaps.h"
 
 #define PUBLIC __attribute__((visibility("default")))
 
@@ -74,10 +76,15 @@ static void __attribute__((constructor)) preloaded(void)
 		start(true);
 }
 
+/* The first task that CRIU is about to stop in this round is the root of the tree. */
+static bool root_is_next;
+
 static int plugin_init(int stage)
 {
 	if (!pagescan_active && (stage == CR_PLUGIN_STAGE__DUMP || stage == CR_PLUGIN_STAGE__PRE_DUMP))
 		start(false);
+	device_set_pre_dump(stage == CR_PLUGIN_STAGE__PRE_DUMP);
+	root_is_next = pagescan_active && stage == CR_PLUGIN_STAGE__PRE_DUMP;
 	return 0;
 }
 
@@ -85,12 +92,24 @@ static void plugin_exit(int stage, int ret)
 {
 	(void)stage;
 	(void)ret;
+	smaps_forget();
 }
 
-/* No hooks: a descriptor that claims more of them than CRIU knows is refused. */
+/* Called for each task before it is stopped (criu/seize.c). "Not supported" lets the next plugin have it too. */
+static int about_to_pause(int pid)
+{
+	if (root_is_next)
+		smaps_read_ahead(pid);
+	root_is_next = false;
+	return -ENOTSUP;
+}
+
+/* No more hooks than are used: a descriptor that claims more of them than CRIU knows is refused. */
 PUBLIC cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.name = "pagescan",
 	.init = plugin_init,
 	.exit = plugin_exit,
 	.version = CRIU_PLUGIN_VERSION,
+	.max_hooks = CR_PLUGIN_HOOK__PAUSE_DEVICES + 1,
+	.hooks = { [CR_PLUGIN_HOOK__PAUSE_DEVICES] = (void *)about_to_pause },
 };

@@ -11,7 +11,8 @@
 
 #include "cmd.h"
 
-#define PLUGIN "pagescan_plugin.so"
+#define PLUGIN		    "pagescan_plugin.so"
+#define CRIU_DEFAULT_LIBDIR "/usr/lib/criu" /* criu/include/plugin.h, CR_PLUGIN_DEFAULT */
 
 /* Beside this program in a build tree, where `make install` put it otherwise. */
 static bool find_plugin(char path[PATH_MAX])
@@ -27,6 +28,22 @@ static bool find_plugin(char path[PATH_MAX])
 	}
 	snprintf(path, PATH_MAX, "%s/" PLUGIN, PAGESCAN_PLUGINDIR);
 	return !access(path, R_OK);
+}
+
+/*
+ * CRIU's own mechanism tells the plugin when a pre-dump begins. It looks in one directory only, which is left to the
+ * user's choice, or CRIU's default where the plugin lies there.
+ */
+static void offer_plugin_directory(const char *plugin)
+{
+	char *dir = strdup(plugin);
+
+	if (dir) {
+		*strrchr(dir, '/') = '\0';
+		if (strcmp(dir, CRIU_DEFAULT_LIBDIR))
+			setenv("CRIU_LIBS_DIR", dir, 0);
+	}
+	free(dir);
 }
 
 /*
@@ -74,6 +91,7 @@ int cmd_criu(int argc, char **argv)
 		free(criu);
 		return EXIT_FAILED;
 	}
+	offer_plugin_directory(plugin);
 	if (preload(plugin)) {
 		argv[0] = criu;
 		execv(criu, argv);

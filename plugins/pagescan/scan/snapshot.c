@@ -262,13 +262,15 @@ int snapshot_scan(struct snapshot *snapshot, struct pagescan_ioctl_arg *arg)
 
 /*
  * The kernel's own bits, except: soft-dirty is the snapshot's; a protected swap entry that the snapshot does not
- * hold is a marker, which is absent memory.
+ * hold is a marker, which is absent memory; a page of the vdso that nobody has touched is there all the same.
  */
 static uint64_t patch_entry(uint64_t pme, const struct pagescan_region *region)
 {
 	pme &= ~PME_SOFT_DIRTY;
 	if (!region)
 		return pme & PME_SWAP ? 0 : pme | PME_SOFT_DIRTY;
+	if (!(pme & (PME_PRESENT | PME_SWAP)))
+		pme |= PME_PRESENT;
 	return region->categories & PAGESCAN_SOFT_DIRTY ? pme | PME_SOFT_DIRTY : pme;
 }
 

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * smaps.c - VmFlags from before the freeze, areas from after it. Calls identity, libc.
+ *
+ * A task may change its areas between the two reads. An area of the fresh maps takes the flags of one that was in the
+ * same place with the same backing (device, inode and name); if there is none, CRIU gets the real file. What flags
+ * can decide in a pre-dump (criu/proc_parse.c, parse_vma_vmflags) is whether the pages are dumped: hugetlb (ht), I/O
+ * and raw frames (io, pf), droppable memory (dp), shadow stacks (ss). The first three follow from the backing. The
+ * last two do not: anonymous memory may have been replaced by other anonymous memory. A task that had such an area
+ * gets the real file; one that has made one since has its pages dumped for nothing, which is harmless.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "smaps.h"
+#include "track/identity.h"
+
+struct vma {
+	uint64_t start;
+	uint64_t end;
+	char *backing;
+	char *flags;
+};
+
+struct task {
+	struct identity id;
+	struct vma *v;
+	size_t nr;
+	struct task *next;
+};
+
+static struct task *tasks;
+
+static void task_free(struct task *task)
+{
+	for (size_t i = 0; i < task->nr; i++) {
+		free(task->v[i].backing);
+		free(task->v[i].flags);
+	}
+	free(task->v);
+	free(task);
+}
+
+void smaps_forget(void)
+{
+	while (tasks) {
+		struct task *task = tasks;
+
+		tasks = task->next;
+		task_free(task);
+	}
+}
+
+/* The first line of an area, alike in maps and smaps. The backing is the caller's to free. */
+static bool parse_area(const char *line, struct vma *vma)
+{
+	char dev[32];
+	unsigned long inode;
+	int at = 0;
+
+	*vma = (struct vma){ 0 };
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*4s %*x %31s %lu%n", &vma->start, &vma->end, dev, &inode, &at) !=
+		    4 ||
+	    !at)
+		return false;
+	at += (int)strspn(line + at, " ");
+	if (asprintf(&vma->backing, "%s %lu %s", dev, inode, line + at) < 0)
+		vma->backing = NULL;
+	return vma->backing;
+}
+
+static bool has_flag(const char *flags, const char *flag)
+{
+	const char *at = strstr(flags, flag);
+
+	return at && (at == flags || at[-1] == ' ');
+}
+
+static bool add_area(struct task *task, struct vma *vma)
+{
+	struct vma *v = reallocarray(task->v, task->nr + 1, sizeof(*v));
+
+	if (!v) {
+		free(vma->backing);
+		return false;
+	}
+	task->v = v;
+	v[task->nr++] = *vma;
+	return true;
+}
+
+/* One line of smaps. Returns false if this task's flags cannot be used. */
+static bool take_line(struct task *task, const char *line)
+{
+	static const char label[] = "VmFlags: ";
+	struct vma vma;
+
+	if (strncmp(line, label, strlen(label)))
+		return !parse_area(line, &vma) || add_area(task, &vma);
+
+	line += strlen(label);
+	if (!task->nr || has_flag(line, "dp") || has_flag(line, "ss"))
+		return false;
+	task->v[task->nr - 1].flags = strdup(line);
+	return task->v[task->nr - 1].flags;
+}
+
+static FILE *open_in(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
+
+	if (!file && fd >= 0)
+		close(fd);
+	return file;
+}
+
+static struct task *read_task(int dir)
+{
+	struct task *task = calloc(1, sizeof(*task));
+	FILE *smaps = open_in(dir, "smaps");
+	char *line = NULL;
+	size_t room = 0;
+	bool ok = task && smaps && !identity_read(dir, &task->id);
+
+	while (ok && getline(&line, &room, smaps) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		ok = take_line(task, line);
+	}
+	free(line);
+	if (smaps)
+		fclose(smaps);
+	if (task && !ok) {
+		task_free(task);
+		task = NULL;
+	}
+	return task;
+}
+
+static void read_tree(int pid);
+
+/* Every thread has its own list of children (proc_pid_task_children(5)); the first thread's is enough to go by. */
+static void read_children(int dir, int pid)
+{
+	char path[48];
+	FILE *children;
+	int child;
+
+	snprintf(path, sizeof(path), "task/%d/children", pid);
+	children = open_in(dir, path);
+	while (children && fscanf(children, "%d", &child) == 1)
+		read_tree(child);
+	if (children)
+		fclose(children);
+}
+
+static void read_tree(int pid)
+{
+	struct task *task;
+	char path[32];
+	int dir;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return;
+	task = read_task(dir);
+	if (task) {
+		task->next = tasks;
+		tasks = task;
+	}
+	read_children(dir, pid);
+	close(dir);
+}
+
+void smaps_read_ahead(int pid)
+{
+	smaps_forget();
+	read_tree(pid);
+}
+
+/* The flags for a fresh area, NULL if nothing alike was in its place. Both lists ascend: *at follows. */
+static const char *flags_for(const struct task *task, const struct vma *fresh, size_t *at)
+{
+	const char *flags = NULL;
+
+	while (*at < task->nr && task->v[*at].end <= fresh->start)
+		(*at)++;
+	for (size_t i = *at; i < task->nr && task->v[i].start < fresh->end; i++) {
+		if (!task->v[i].flags || strcmp(task->v[i].backing, fresh->backing))
+			return NULL;
+		flags = flags ? flags : task->v[i].flags;
+	}
+	return flags;
+}
+
+static bool write_areas(const struct task *task, FILE *maps, FILE *out)
+{
+	char *line = NULL;
+	size_t room = 0, at = 0;
+	bool ok = true;
+
+	while (ok && getline(&line, &room, maps) > 0) {
+		const char *flags = NULL;
+		struct vma fresh;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (parse_area(line, &fresh))
+			flags = flags_for(task, &fresh, &at);
+		free(fresh.backing);
+		ok = flags && fprintf(out, "%s\nVmFlags: %s\n", line, flags) > 0;
+	}
+	free(line);
+	return ok && !ferror(maps);
+}
+
+int smaps_open(int proc_dir)
+{
+	const struct task *task = tasks;
+	struct identity id;
+	FILE *maps, *out;
+	bool ok;
+	int fd;
+
+	if (identity_read(proc_dir, &id))
+		return -1;
+	while (task && !identity_equal(&task->id, &id))
+		task = task->next;
+	maps = task ? open_in(proc_dir, "maps") : NULL;
+	if (!maps)
+		return -1;
+
+	fd = memfd_create("smaps", MFD_CLOEXEC);
+	out = fd >= 0 ? fdopen(dup(fd), "w") : NULL;
+	ok = out && write_areas(task, maps, out);
+	if (out)
+		ok = !fclose(out) && ok;
+	fclose(maps);
+	if (ok && !lseek(fd, 0, SEEK_SET))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
