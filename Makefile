@@ -99,7 +99,7 @@ check: setup
 	@test/check
 
 SOURCES := $(wildcard plugins/pagescan/*/*.[ch] criu/include/*.h demo/*.c bench/*.c test/*/*.[ch] test/zdtm/*/*.[ch])
-SCRIPTS := scripts/setup test/check .ci/run
+SCRIPTS := scripts/setup scripts/completion.bash test/check .ci/run
 
 # clang-tidy's checks are named in .clang-tidy.
 lint:

@@ -142,7 +142,7 @@ static inline bool model_differs(const struct model *m, size_t page, unsigned in
 		at++;
 	memcpy(&head, got, sizeof(head));
 	memcpy(&want_head, want, sizeof(want_head));
-	pr_err("%s: page %zu at %p, from byte %zu on: found generation %u (head %#llx), expected %u (head %#llx)\n", m->name,
+	pr_err("%s: page %zu at %p, from byte %zu on: generation %u (head %#llx), expected %u (head %#llx)\n", m->name,
 	       page, model_addr(m, page), at, (unsigned int)(head & 0xffffff), (unsigned long long)head,
 	       (unsigned int)(want_head & 0xffffff), (unsigned long long)want_head);
 	return true;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Restartable sequences: two threads count in slots of the CPU they run on, each step of which the kernel starts again if
- * the thread is stopped in the middle, as a freeze does all the time. A step that is lost or done twice, or a page of
- * slots from an older round, breaks the balance with the steps that the threads know to have done.
+ * Restartable sequences: two threads count in slots of the CPU they run on, each step of which the kernel aborts if the
+ * thread is stopped in the middle of it, as a freeze does. A step that is lost or done twice, or a page of slots
+ * from an older round, breaks the balance with the steps that the threads know to have done.
  */
 #include <pthread.h>
 #include <stddef.h>
@@ -86,6 +86,7 @@ static void *count(void *arg)
 int main(int argc, char **argv)
 {
 	pthread_t threads[THREADS];
+	sigset_t all, before;
 	uint64_t expected = 0, found = 0;
 	unsigned int round;
 	size_t wrong;
@@ -102,9 +103,13 @@ int main(int argc, char **argv)
 	done = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (slots == MAP_FAILED || done == MAP_FAILED)
 		return pr_perror("Can't map the counters");
+	/* SIGTERM is for the main thread: it ends a read() that only a signal to the reader can end. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
 	for (size_t i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, count, &done[i].steps))
 			return pr_perror("Can't start a thread");
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 
 	test_daemon();
 	while (rounds_next(&round)) {

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# bash completion for pagescan: the words come from the command's own --help.
+
+_pagescan()
+{
+	local word=${COMP_WORDS[COMP_CWORD]}
+	local words=
+
+	if [ "$COMP_CWORD" = 1 ]; then
+		words="--help --version $(pagescan --help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')"
+	else
+		case ${COMP_WORDS[1]} in
+		criu)
+			# criu's own words, where its completion is installed.
+			if declare -F _command_offset >/dev/null; then
+				_command_offset 1
+				return
+			fi
+			;;
+		check | status)
+			words="--help --json"
+			;;
+		scan)
+			words="--help --json --required --anyof --excluded --regions $(_pagescan_pids)"
+			;;
+		untrack)
+			words="--help --all $(pagescan status 2>/dev/null | awk 'NR > 1 { print $1 }')"
+			;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+_pagescan_pids()
+{
+	cd /proc && echo [0-9]*
+}
+
+complete -F _pagescan pagescan
