@@ -118,8 +118,16 @@ static void opened(int fd, int dir, const char *name)
 
 static int cheaper_smaps(int dir, int fd)
 {
-	int cheaper = smaps_open(dir);
+	struct round_task *task;
+	struct identity id;
+	int cheaper;
 
+	if (identity_read(dir, &id))
+		return fd;
+	task = round_find(id.pid);
+	if (!task || !task->visible)
+		return fd;
+	cheaper = smaps_open(&id, task->tracker.snapshot.areas.text);
 	if (cheaper < 0)
 		return fd;
 	close(fd);

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "smaps.h"
-#include "track/identity.h"
 
 struct vma {
 	uint64_t start;
@@ -201,40 +200,38 @@ static const char *flags_for(const struct task *task, const struct vma *fresh, s
 	return flags;
 }
 
-static bool write_areas(const struct task *task, FILE *maps, FILE *out)
+static bool write_areas(const struct task *task, const char *maps, FILE *out)
 {
-	char *line = NULL;
-	size_t room = 0, at = 0;
+	size_t at = 0;
 	bool ok = true;
 
-	while (ok && getline(&line, &room, maps) > 0) {
+	while (ok && *maps) {
+		size_t len = strcspn(maps, "\n");
+		char *line = strndup(maps, len);
 		const char *flags = NULL;
 		struct vma fresh;
 
-		line[strcspn(line, "\n")] = '\0';
-		if (parse_area(line, &fresh))
+		if (line && parse_area(line, &fresh)) {
 			flags = flags_for(task, &fresh, &at);
-		free(fresh.backing);
+			free(fresh.backing);
+		}
 		ok = flags && fprintf(out, "%s\nVmFlags: %s\n", line, flags) > 0;
+		free(line);
+		maps += len + (maps[len] == '\n');
 	}
-	free(line);
-	return ok && !ferror(maps);
+	return ok;
 }
 
-int smaps_open(int proc_dir)
+int smaps_open(const struct identity *id, const char *maps)
 {
 	const struct task *task = tasks;
-	struct identity id;
-	FILE *maps, *out;
+	FILE *out;
 	bool ok;
 	int fd;
 
-	if (identity_read(proc_dir, &id))
-		return -1;
-	while (task && !identity_equal(&task->id, &id))
+	while (task && !identity_equal(&task->id, id))
 		task = task->next;
-	maps = task ? open_in(proc_dir, "maps") : NULL;
-	if (!maps)
+	if (!task)
 		return -1;
 
 	fd = memfd_create("smaps", MFD_CLOEXEC);
@@ -242,7 +239,6 @@ int smaps_open(int proc_dir)
 	ok = out && write_areas(task, maps, out);
 	if (out)
 		ok = !fclose(out) && ok;
-	fclose(maps);
 	if (ok && !lseek(fd, 0, SEEK_SET))
 		return fd;
 	if (fd >= 0)

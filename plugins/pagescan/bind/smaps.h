@@ -10,14 +10,16 @@
 #ifndef PAGESCAN_BIND_SMAPS_H
 #define PAGESCAN_BIND_SMAPS_H
 
+#include "track/identity.h"
+
 /* Read the flags of @pid and all its descendants, which still run. Forgets those of an earlier call. */
 void smaps_read_ahead(int pid);
 
 /*
- * The content of smaps for the frozen task behind @proc_dir (an open /proc/PID; stays the caller's), as far as CRIU
- * reads it: a descriptor at its beginning, the caller's, or -1 if the real file has to be read.
+ * The content of smaps for the frozen task @id, whose maps say @maps now, as far as CRIU reads it: a descriptor at its
+ * beginning, the caller's, or -1 if the real file has to be read.
  */
-int smaps_open(int proc_dir);
+int smaps_open(const struct identity *id, const char *maps);
 
 /* Forget what was read. */
 void smaps_forget(void);

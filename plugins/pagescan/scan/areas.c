@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * areas.c - parse /proc/PID/maps. Calls libc only.
+ * areas.c - parse /proc/PID/maps. Calls regions, libc.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,21 +29,44 @@ static bool is_untrackable_name(const char *name)
 	return !strncmp(name, "/[aio]", 6) || !strncmp(name, "/anon_hugepage", 14);
 }
 
+/* Step over one number, which ends with @end. Returns NULL if there is none. */
+static const char *number(const char *at, int base, char end, uint64_t *value)
+{
+	char *rest;
+
+	*value = strtoull(at, &rest, base);
+	return rest != at && *rest == end ? rest + 1 : NULL;
+}
+
+/* "start-end perms offset major:minor inode   name": proc_pid_maps(5). Numbers but the inode are hexadecimal. */
+static const char *parse(const char *at, struct area *area, const char **perms, uint64_t *inode)
+{
+	uint64_t skip;
+
+	at = number(at, 16, '-', &area->start);
+	at = at ? number(at, 16, ' ', &area->end) : NULL;
+	if (!at || area->start >= area->end || strnlen(at, 5) < 5 || at[4] != ' ')
+		return NULL;
+	*perms = at;
+	at = number(at + 5, 16, ' ', &skip);
+	at = at ? number(at, 16, ':', &skip) : NULL;
+	at = at ? number(at, 16, ' ', &skip) : NULL;
+	if (!at || *at < '0' || *at > '9')
+		return NULL;
+	*inode = strtoull(at, (char **)&at, 10);
+	return *at && *at != ' ' ? NULL : at + strspn(at, " ");
+}
+
 int areas_add_line(struct areas *areas, const char *line)
 {
-	unsigned long inode;
-	uint64_t start, end;
-	struct area *area;
-	char perms[5];
+	struct area area = { 0 };
+	const char *perms;
 	const char *name;
-	int at = 0;
+	uint64_t inode;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*x:%*x %lu%n", &start, &end, perms, &inode, &at) < 4 ||
-	    start >= end || strlen(perms) != 4)
+	name = parse(line, &area, &perms, &inode);
+	if (!name || (areas->nr && area.start < areas->v[areas->nr - 1].end))
 		return -EINVAL;
-	if (areas->nr && start < areas->v[areas->nr - 1].end)
-		return -EINVAL;
-	name = line + at + strspn(line + at, " ");
 	if (!strcmp(name, "[vsyscall]"))
 		return 0; /* the kernel's own page at the end of the address space, in no process's memory */
 
@@ -59,50 +80,77 @@ int areas_add_line(struct areas *areas, const char *line)
 		areas->room = room;
 	}
 
-	area = &areas->v[areas->nr++];
-	*area = (struct area){ .start = start, .end = end };
-	area->file = inode || !is_anonymous_name(name);
-	area->vdso = !strcmp(name, "[vdso]");
-	area->trackable =
+	area.vdso = !strcmp(name, "[vdso]");
+	area.file = inode || !is_anonymous_name(name);
+	area.trackable =
 		perms[0] == 'r' && perms[3] == 'p' && (inode || is_anonymous_name(name)) && !is_untrackable_name(name);
+	areas->v[areas->nr++] = area;
 	return 0;
+}
+
+/* The whole file as one string, the caller's. */
+static int read_text(int dir, char **text)
+{
+	size_t room = 32 << 10, len = 0;
+	int fd = openat(dir, "maps", O_RDONLY | O_CLOEXEC);
+	ssize_t got = 1;
+
+	*text = NULL;
+	if (fd < 0)
+		return -errno;
+	while (got > 0) {
+		if (!*text || room - len < 8 << 10) {
+			char *more = realloc(*text, room *= 2);
+
+			if (!more) {
+				got = -ENOMEM;
+				break;
+			}
+			*text = more;
+		}
+		got = read(fd, *text + len, room - len - 1);
+		if (got < 0)
+			got = -errno;
+		else
+			len += (size_t)got;
+	}
+	close(fd);
+	if (*text)
+		(*text)[len] = '\0';
+	return (int)got;
 }
 
 int areas_read(int proc_dir, struct areas *areas)
 {
-	size_t room = 0;
-	char *line = NULL;
-	FILE *maps;
-	int err = 0;
-	int fd;
+	int err;
 
 	*areas = (struct areas){ 0 };
+	err = read_text(proc_dir, &areas->text);
 
-	fd = openat(proc_dir, "maps", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	maps = fdopen(fd, "r");
-	if (!maps) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
+	for (char *line = areas->text; !err && *line;) {
+		char *end = strchrnul(line, '\n');
+		char was = *end;
 
-	errno = 0;
-	while (!err && getline(&line, &room, maps) > 0) {
-		line[strcspn(line, "\n")] = '\0';
+		*end = '\0';
 		err = areas_add_line(areas, line);
+		*end = was;
+		line = end + (was != '\0');
 	}
-	if (!err && ferror(maps))
-		err = errno ? -errno : -EIO;
 	if (!err && !areas->nr)
 		err = -ESRCH;
-
-	free(line);
-	fclose(maps);
 	if (err)
 		areas_fini(areas);
 	return err;
+}
+
+size_t areas_run(const struct areas *areas, size_t first)
+{
+	const uint64_t small = AREA_SMALL_PAGES * pagescan_page_size();
+	size_t nr = 0;
+
+	while (first + nr < areas->nr && areas->v[first + nr].end - areas->v[first + nr].start <= small)
+		nr++;
+	return nr ? nr : 1;
 }
 
 size_t areas_find(const struct areas *areas, uint64_t addr)
@@ -125,5 +173,6 @@ void areas_fini(struct areas *areas)
 	for (size_t i = 0; i < areas->nr; i++)
 		pagescan_regions_fini(&areas->v[i].regions);
 	free(areas->v);
+	free(areas->text);
 	*areas = (struct areas){ 0 };
 }

@@ -51,8 +51,8 @@ static uint64_t populated_and_guard(const struct snapshot *snapshot)
  * the highest swap type (include/linux/swap.h, SWP_PTE_MARKER), which pagemap shows to CAP_SYS_ADMIN. Where frames
  * are hidden the type reads as 0 and the page is kept: a page that is truly swapped out must not be lost.
  */
-static int add_unless_marker(struct snapshot *snapshot, struct area *area, const struct pagescan_region *region,
-			     uint64_t categories)
+static int add_unless_marker(struct snapshot *snapshot, const struct pagescan_region *region, uint64_t categories,
+			     struct pagescan_regions *regions)
 {
 	const uint64_t page = pagescan_page_size();
 
@@ -64,7 +64,7 @@ static int add_unless_marker(struct snapshot *snapshot, struct area *area, const
 			return -EIO;
 		if ((pme & PME_SWAP_TYPE_MASK) == PME_SWAP_TYPE_MASK)
 			continue;
-		err = pagescan_regions_add(&area->regions, addr, addr + page, categories);
+		err = pagescan_regions_add(regions, addr, addr + page, categories);
 		if (err)
 			return err;
 	}
@@ -72,35 +72,36 @@ static int add_unless_marker(struct snapshot *snapshot, struct area *area, const
 }
 
 /* One full question. FILE makes the kernel touch every struct page, so it is asked only where a file is mapped. */
-static int read_whole(struct snapshot *snapshot, struct area *area)
+static int read_whole(struct snapshot *snapshot, const struct area *first, const struct area *last,
+		      struct pagescan_regions *regions)
 {
 	const struct pagescan_query query = {
 		.anyof = POPULATED,
-		.excluded = PAGESCAN_PFNZERO | (area->file ? PAGESCAN_FILE : 0),
+		.excluded = PAGESCAN_PFNZERO | (first->file ? PAGESCAN_FILE : 0),
 		.returned = populated_and_guard(snapshot) | PAGESCAN_WRITTEN,
 	};
 	struct pagescan_regions found = { 0 };
-	int err = pagescan_walk(snapshot->pagemap_fd, area->start, area->end, &query, &found);
+	int err = pagescan_walk(snapshot->pagemap_fd, first->start, last->end, &query, &found);
 
 	for (size_t i = 0; !err && i < found.nr; i++) {
 		const struct pagescan_region *region = &found.v[i];
 		uint64_t categories = region->categories & populated_and_guard(snapshot);
 		bool written = region->categories & PAGESCAN_WRITTEN;
 
-		if (written || !area->trusted)
+		if (written || !first->trusted)
 			categories |= PAGESCAN_SOFT_DIRTY;
-		if (area->file && !written && (region->categories & PAGESCAN_SWAPPED))
-			err = add_unless_marker(snapshot, area, region, categories);
+		if (first->file && !written && (region->categories & PAGESCAN_SWAPPED))
+			err = add_unless_marker(snapshot, region, categories, regions);
 		else
-			err = pagescan_regions_add(&area->regions, region->start, region->end, categories);
+			err = pagescan_regions_add(regions, region->start, region->end, categories);
 	}
 	pagescan_regions_fini(&found);
 	return err;
 }
 
-static int add_clean(struct area *area, uint64_t start, uint64_t end)
+static int add_clean(struct pagescan_regions *regions, uint64_t start, uint64_t end)
 {
-	return start < end ? pagescan_regions_add(&area->regions, start, end, PAGESCAN_PRESENT) : 0;
+	return start < end ? pagescan_regions_add(regions, start, end, PAGESCAN_PRESENT) : 0;
 }
 
 /*
@@ -109,7 +110,8 @@ static int add_clean(struct area *area, uint64_t start, uint64_t end)
  * Returns -EAGAIN if a page changed sides since the first look: nothing of the process runs, but the kernel may merge
  * pages (KSM), which makes them look written.
  */
-static int read_span(struct snapshot *snapshot, struct area *area, const struct pagescan_region *written, size_t nr)
+static int read_span(struct snapshot *snapshot, const struct pagescan_region *written, size_t nr,
+		     struct pagescan_regions *regions)
 {
 	const struct pagescan_query query = {
 		.required = PAGESCAN_WRITTEN,
@@ -123,14 +125,14 @@ static int read_span(struct snapshot *snapshot, struct area *area, const struct 
 
 	for (size_t i = 0; !err && i < nr; i++) {
 		if (i)
-			err = add_clean(area, written[i - 1].end, written[i].start);
+			err = add_clean(regions, written[i - 1].end, written[i].start);
 		for (; !err && at < found.nr && found.v[at].start < written[i].end; at++) {
 			const struct pagescan_region *dirty = &found.v[at];
 
 			if (dirty->start < written[i].start || dirty->end > written[i].end)
 				err = -EAGAIN;
 			else
-				err = pagescan_regions_add(&area->regions, dirty->start, dirty->end,
+				err = pagescan_regions_add(regions, dirty->start, dirty->end,
 							   dirty->categories | PAGESCAN_SOFT_DIRTY);
 		}
 	}
@@ -140,55 +142,123 @@ static int read_span(struct snapshot *snapshot, struct area *area, const struct 
 
 /*
  * In anonymous memory of ours, "written" alone has a fast path in the kernel (fs/proc/task_mmu.c), and its
- * complement within the area is exactly what is protected: pages that are there and in the parent images. Anonymous
+ * complement within the areas is exactly what is protected: pages that are there and in the parent images. Anonymous
  * areas never hold markers, and the zero page is never protected. It takes a kernel that tells holes in the page
- * tables as written; with others they would pass for clean memory.
+ * tables as written; with others they would pass for clean memory. What lies between areas is in the complement, too,
+ * until the regions are handed out to the areas.
  */
-static int read_tracked(struct snapshot *snapshot, struct area *area)
+static int read_tracked(struct snapshot *snapshot, uint64_t start, uint64_t end, struct pagescan_regions *regions)
 {
 	const struct pagescan_query query = { .required = PAGESCAN_WRITTEN, .returned = PAGESCAN_WRITTEN };
 	const uint64_t gap = SPAN_GAP_PAGES * pagescan_page_size();
 	struct pagescan_regions written = { 0 };
-	uint64_t done = area->start;
-	int err = pagescan_walk(snapshot->pagemap_fd, area->start, area->end, &query, &written);
+	int err = pagescan_walk(snapshot->pagemap_fd, start, end, &query, &written);
 
 	for (size_t i = 0, nr; !err && i < written.nr; i += nr) {
 		const struct pagescan_region *span = &written.v[i];
 
 		for (nr = 1; i + nr < written.nr && span[nr].start - span[nr - 1].end <= gap; nr++)
 			;
-		err = add_clean(area, done, span[0].start);
+		err = add_clean(regions, start, span[0].start);
 		if (!err)
-			err = read_span(snapshot, area, span, nr);
-		done = span[nr - 1].end;
+			err = read_span(snapshot, span, nr, regions);
+		start = span[nr - 1].end;
 	}
 	if (!err)
-		err = add_clean(area, done, area->end);
+		err = add_clean(regions, start, end);
 	pagescan_regions_fini(&written);
 	return err;
 }
 
-/*
- * CRIU dumps all of the vdso, asking only whether the parent has it (criu/mem.c, should_dump_entire_vma); a page that
- * nothing is said of is taken for clean. After an exec the parent does not have it: it is told as written always.
- */
-static int read_area(struct snapshot *snapshot, struct area *area)
+/* Give each of the areas its part of the regions; a single one gets the list itself. */
+static int hand_out(struct area *areas, size_t nr, struct pagescan_regions *regions)
 {
+	size_t at = 0;
+	int err = 0;
+
+	if (nr == 1) {
+		areas->regions = *regions;
+		*regions = (struct pagescan_regions){ 0 };
+		return 0;
+	}
+	for (size_t i = 0; !err && i < nr; i++) {
+		struct area *area = &areas[i];
+
+		while (at < regions->nr && regions->v[at].end <= area->start)
+			at++;
+		for (size_t r = at; !err && r < regions->nr && regions->v[r].start < area->end; r++) {
+			const struct pagescan_region *region = &regions->v[r];
+
+			err = pagescan_regions_add(&area->regions,
+						   region->start > area->start ? region->start : area->start,
+						   region->end < area->end ? region->end : area->end,
+						   region->categories);
+		}
+	}
+	return err;
+}
+
+static bool fast_question(const struct snapshot *snapshot, const struct area *area)
+{
+	return area->trusted && !area->file && snapshot->holes_written;
+}
+
+/* How many areas from @first on take the same question and have not been read: small neighbours share a call. */
+static size_t same_question(const struct snapshot *snapshot, size_t first)
+{
+	const struct area *area = &snapshot->areas.v[first];
+	size_t run = areas_run(&snapshot->areas, first);
+	size_t nr = 1;
+
+	while (nr < run && !area[nr].read && !area[nr].vdso && area[nr].file == area->file &&
+	       area[nr].trusted == area->trusted)
+		nr++;
+	return nr;
+}
+
+static int read_areas(struct snapshot *snapshot, size_t first)
+{
+	struct area *area = &snapshot->areas.v[first];
+	size_t nr = same_question(snapshot, first);
+	struct pagescan_regions regions = { 0 };
 	int err = -EAGAIN;
 
-	if (area->read)
-		return 0;
+	if (fast_question(snapshot, area))
+		err = read_tracked(snapshot, area->start, area[nr - 1].end, &regions);
+	if (err == -EAGAIN) {
+		pagescan_regions_fini(&regions);
+		err = read_whole(snapshot, area, &area[nr - 1], &regions);
+	}
+	if (!err)
+		err = hand_out(area, nr, &regions);
+	pagescan_regions_fini(&regions);
 
-	if (area->vdso)
+	for (size_t i = 0; i < nr; i++) {
+		area[i].read = !err;
+		if (err)
+			pagescan_regions_fini(&area[i].regions);
+	}
+	return err;
+}
+
+/*
+ * CRIU wants to know about an area. It dumps all of the vdso, asking only whether the parent has it (criu/mem.c,
+ * should_dump_entire_vma), and takes a page that nothing is said of for clean. After an exec the parent does not have
+ * it, so it is told as written always.
+ */
+static int ask_area(struct snapshot *snapshot, size_t index)
+{
+	struct area *area = &snapshot->areas.v[index];
+	int err = 0;
+
+	if (area->vdso && !area->read) {
 		err = pagescan_regions_add(&area->regions, area->start, area->end,
 					   PAGESCAN_PRESENT | PAGESCAN_SOFT_DIRTY);
-	else if (area->trusted && !area->file && snapshot->holes_written)
-		err = read_tracked(snapshot, area);
-	if (err == -EAGAIN) {
-		pagescan_regions_fini(&area->regions);
-		err = read_whole(snapshot, area);
+		area->read = !err;
+	} else if (!area->read) {
+		err = read_areas(snapshot, index);
 	}
-	area->read = !err;
+	area->asked = area->asked || !err;
 	return err;
 }
 
@@ -233,7 +303,7 @@ int snapshot_scan(struct snapshot *snapshot, struct pagescan_ioctl_arg *arg)
 
 		if (area->start >= arg->end)
 			break;
-		err = read_area(snapshot, area);
+		err = ask_area(snapshot, i);
 		if (err)
 			return err;
 
@@ -295,7 +365,7 @@ int snapshot_patch(struct snapshot *snapshot, uint64_t first, uint64_t *pme, siz
 			continue; /* nothing is mapped: the entry is empty */
 
 		if (fresh) {
-			int err = read_area(snapshot, area);
+			int err = ask_area(snapshot, a);
 
 			if (err)
 				return err;

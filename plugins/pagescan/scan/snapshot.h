@@ -4,7 +4,7 @@
  *
  * The regions hold the pages that CRIU's mask selects (criu/pagemap-cache.c: present or swapped, neither the file's
  * nor the zero page), each PRESENT or SWAPPED, GUARD where the kernel tells, and SOFT_DIRTY unless the page is known
- * to be in the parent images. Memory: 72 bytes an area, 24 bytes a region, nothing a page.
+ * to be in the parent images. Memory: 80 bytes and its line of maps an area, 24 bytes a region, nothing a page.
  */
 #ifndef PAGESCAN_SCAN_SNAPSHOT_H
 #define PAGESCAN_SCAN_SNAPSHOT_H

@@ -18,12 +18,8 @@
 /* Dirty regions that lie no further apart are protected by one call; as in snapshot.c, walking is cheaper. */
 #define SPAN_GAP_PAGES 64
 
-/*
- * Is the area registered with our userfaultfd? First whether it is registered at all (its first page tells, as
- * WPALLOWED is a property of the whole VMA), then with whom: registering an area that is ours already changes
- * nothing, and one that is another's is refused with EBUSY (fs/userfaultfd.c, userfaultfd_register).
- */
-static bool area_is_ours(int pagemap_fd, int uffd, const struct area *area)
+/* WPALLOWED is a property of a whole VMA: its first page tells. */
+static bool is_registered(int pagemap_fd, const struct area *area)
 {
 	struct pagescan_region region;
 	struct pagescan_ioctl_arg arg = { .size = sizeof(arg),
@@ -35,7 +31,40 @@ static bool area_is_ours(int pagemap_fd, int uffd, const struct area *area)
 					  .category_mask = PAGESCAN_WPALLOWED,
 					  .return_mask = PAGESCAN_WPALLOWED };
 
-	return ioctl(pagemap_fd, PAGESCAN_IOCTL, &arg) == 1 && !uffd_register(uffd, area->start, area->end);
+	return ioctl(pagemap_fd, PAGESCAN_IOCTL, &arg) == 1;
+}
+
+/* The same for many small neighbours by one call. */
+static void find_registered(int pagemap_fd, struct area *areas, size_t nr)
+{
+	const struct pagescan_query query = { .required = PAGESCAN_WPALLOWED, .returned = PAGESCAN_WPALLOWED };
+	struct pagescan_regions found = { 0 };
+	size_t at = 0;
+
+	if (nr == 1) {
+		areas->ours = is_registered(pagemap_fd, areas);
+		return;
+	}
+	if (pagescan_walk(pagemap_fd, areas[0].start, areas[nr - 1].end, &query, &found))
+		found.nr = 0;
+	for (size_t i = 0; i < nr; i++) {
+		while (at < found.nr && found.v[at].end <= areas[i].start)
+			at++;
+		areas[i].ours = at < found.nr && found.v[at].start <= areas[i].start;
+	}
+	pagescan_regions_fini(&found);
+}
+
+/*
+ * Registered, but with whom? Registering an area that is ours already changes nothing, and one that is another's is
+ * refused with EBUSY (fs/userfaultfd.c, userfaultfd_register). Nothing but registered areas may be in the range.
+ */
+static void keep_ours(int uffd, struct area *areas, size_t nr)
+{
+	if (!uffd_register(uffd, areas[0].start, areas[nr - 1].end))
+		return;
+	for (size_t i = 0; i < nr; i++)
+		areas[i].ours = nr > 1 && !uffd_register(uffd, areas[i].start, areas[i].end);
 }
 
 static bool find_our_areas(struct tracker *tracker)
@@ -43,11 +72,19 @@ static bool find_our_areas(struct tracker *tracker)
 	struct areas *areas = &tracker->snapshot.areas;
 	bool any = false;
 
-	for (size_t i = 0; i < areas->nr; i++) {
-		struct area *area = &areas->v[i];
+	for (size_t i = 0, run; i < areas->nr; i += run) {
+		run = areas_run(areas, i);
+		find_registered(tracker->snapshot.pagemap_fd, &areas->v[i], run);
+		for (size_t at = i, nr; at < i + run; at += nr) {
+			bool registered = areas->v[at].ours;
 
-		area->ours = area_is_ours(tracker->snapshot.pagemap_fd, tracker->uffd, area);
-		any = any || area->ours;
+			for (nr = 1; at + nr < i + run && areas->v[at + nr].ours == registered; nr++)
+				;
+			if (registered)
+				keep_ours(tracker->uffd, &areas->v[at], nr);
+		}
+		for (size_t at = i; at < i + run; at++)
+			any = any || areas->v[at].ours;
 	}
 	return any;
 }
@@ -175,7 +212,7 @@ static int protect_dirty(struct tracker *tracker, const struct area *area, struc
  */
 static int reset_area(struct tracker *tracker, struct area *area, struct tracker_summary *summary)
 {
-	if (!area->trackable || !area->read)
+	if (!area->trackable || !area->asked)
 		return area->ours ? uffd_unregister(tracker->uffd, area->start, area->end) : 0;
 
 	if (!area->ours) {
