@@ -127,7 +127,7 @@ int areas_read(int proc_dir, struct areas *areas)
 	*areas = (struct areas){ 0 };
 	err = read_text(proc_dir, &areas->text);
 
-	for (char *line = areas->text; !err && *line;) {
+	for (char *line = areas->text; !err && line && *line;) {
 		char *end = strchrnul(line, '\n');
 		char was = *end;
 

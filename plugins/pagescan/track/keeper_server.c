@@ -195,8 +195,9 @@ static void accept_client(struct keeper *keeper)
 		client->fd = sock;
 		if (!getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) && peer.uid == keeper->uid &&
 		    !watch_add(keeper, client)) {
+			/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): epoll holds it until handle() frees it */
 			keeper->clients++;
-			return; /* NOLINT(clang-analyzer-unix.Malloc): epoll holds it until handle() frees it */
+			return;
 		}
 	}
 	free(client);

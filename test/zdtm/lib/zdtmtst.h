@@ -48,16 +48,28 @@ int test_wait_pre_dump_ack(void);
 /* msg.c: everything goes to the outfile; errno survives. */
 void test_msg(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-#define __test_errno(kind, format, ...)                                                                       \
+#define __test_errno(kind, format, ...)                                                                    \
 	test_msg(kind ": %s:%d: " format " (errno = %d (%s))\n", __FILE__, __LINE__, ##__VA_ARGS__, errno, \
 		 strerror(errno))
 
 /* As expressions, these are 1: `return pr_perror(...)` ends main() with failure. */
-#define pr_err(format, ...) ({ test_msg("ERR: %s:%d: " format, __FILE__, __LINE__, ##__VA_ARGS__); 1; })
-#define pr_perror(format, ...) ({ __test_errno("ERR", format, ##__VA_ARGS__); 1; })
-#define fail(format, ...) ({ __test_errno("FAIL", format, ##__VA_ARGS__); 1; })
+#define pr_err(format, ...)                                                         \
+	({                                                                          \
+		test_msg("ERR: %s:%d: " format, __FILE__, __LINE__, ##__VA_ARGS__); \
+		1;                                                                  \
+	})
+#define pr_perror(format, ...)                              \
+	({                                                  \
+		__test_errno("ERR", format, ##__VA_ARGS__); \
+		1;                                          \
+	})
+#define fail(format, ...)                                    \
+	({                                                   \
+		__test_errno("FAIL", format, ##__VA_ARGS__); \
+		1;                                           \
+	})
 #define skip(format, ...) test_msg("SKIP: %s:%d: " format "\n", __FILE__, __LINE__, ##__VA_ARGS__)
-#define pass() test_msg("PASS\n")
+#define pass()		  test_msg("PASS\n")
 
 /* data.c: random bytes, the checksum of which is their last four and is continued in *crc (which may be NULL). */
 void datagen(uint8_t *buffer, unsigned int length, uint32_t *crc);
@@ -89,31 +101,31 @@ struct test_option {
 	struct test_option *next;
 };
 
-#define TEST_OPTION(var, kind, text, is_required)                        \
-	static struct test_option __test_option_##var = {                \
-		.name = #var,                                            \
-		.type = #kind,                                           \
-		.doc = text,                                             \
-		.required = is_required,                                 \
-		.as_##kind = &(var),                                     \
-	};                                                               \
+#define TEST_OPTION(var, kind, text, is_required)                              \
+	static struct test_option __test_option_##var = {                      \
+		.name = #var,                                                  \
+		.type = #kind,                                                 \
+		.doc = text,                                                   \
+		.required = is_required,                                       \
+		.as_##kind = &(var),                                           \
+	};                                                                     \
 	__attribute__((constructor)) static void __test_option_add_##var(void) \
-	{                                                                \
-		test_option_add(&__test_option_##var);                   \
+	{                                                                      \
+		test_option_add(&__test_option_##var);                         \
 	}
 
 void test_option_add(struct test_option *option);
 void test_options_parse(int argc, char **argv);
 
-#define ssprintf(s, fmt, ...)                                            \
-	({                                                               \
-		int __len = snprintf(s, sizeof(s), fmt, ##__VA_ARGS__);  \
-		if (__len < 0 || (size_t)__len >= sizeof(s))             \
-			abort();                                         \
-		__len;                                                   \
+#define ssprintf(s, fmt, ...)                                           \
+	({                                                              \
+		int __len = snprintf(s, sizeof(s), fmt, ##__VA_ARGS__); \
+		if (__len < 0 || (size_t)__len >= sizeof(s))            \
+			abort();                                        \
+		__len;                                                  \
 	})
 
-#define cleanup_free __attribute__((cleanup(cleanup_freep)))
+#define cleanup_free  __attribute__((cleanup(cleanup_freep)))
 #define cleanup_close __attribute__((cleanup(cleanup_closep)))
 
 static inline void cleanup_freep(void *p)

@@ -39,7 +39,7 @@ static struct {
 	unsigned int last_generation;
 	unsigned int used;
 	uint32_t expected[MODEL_PAGES];
-} *model;
+} * model;
 
 static unsigned int page_size;
 

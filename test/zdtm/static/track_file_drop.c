@@ -10,7 +10,10 @@ const char *test_author = "criu-pagescan";
 
 enum { DROPPED, READ, WRITTEN, WRITTEN_NEXT, READ_WRITTEN_NEXT, KINDS };
 static const char *const names[KINDS] = {
-	"dropped", "dropped, read", "dropped, written", "dropped, written in the next round",
+	"dropped",
+	"dropped, read",
+	"dropped, written",
+	"dropped, written in the next round",
 	"dropped, read, written in the next round",
 };
 enum { STEP = 16, STEPS = 8 };

@@ -10,7 +10,7 @@ const char *test_author = "criu-pagescan";
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE 103
+#define MADV_GUARD_REMOVE  103
 #endif
 
 enum { PAGES = 256, STEP = 16 };

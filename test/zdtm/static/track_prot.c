@@ -9,12 +9,21 @@ const char *test_doc = "mprotect() back and forth between rounds";
 const char *test_author = "criu-pagescan";
 
 enum {
-	UNREADABLE, UNREADABLE_WRITTEN, HALF, ALTERNATING, ALTERNATING_WRITTEN, READ_ONLY, READ_ONLY_WRITTEN, BACKDOOR,
+	UNREADABLE,
+	UNREADABLE_WRITTEN,
+	HALF,
+	ALTERNATING,
+	ALTERNATING_WRITTEN,
+	READ_ONLY,
+	READ_ONLY_WRITTEN,
+	BACKDOOR,
 	KINDS
 };
 static const char *const names[KINDS] = {
-	"never readable again", "written while readable within a round", "half of it unreadable", "alternating",
-	"alternating, written", "read-only", "read-only, written in between", "written through /proc/self/mem",
+	"never readable again",		 "written while readable within a round",
+	"half of it unreadable",	 "alternating",
+	"alternating, written",		 "read-only",
+	"read-only, written in between", "written through /proc/self/mem",
 };
 enum { PAGES = 64, RW = PROT_READ | PROT_WRITE };
 

@@ -10,8 +10,14 @@ const char *test_author = "criu-pagescan";
 
 enum { REWRITTEN, SPARSE, ZERO, ZERO_READ, OVER, LATER, ANON_TO_FILE, FILE_TO_ANON, ANON_TO_SHARED, KINDS };
 static const char *const names[KINDS] = {
-	"mapped again, rewritten", "mapped again, partly written", "mapped again, untouched", "mapped again, only read",
-	"mapped over", "mapped again a round later", "a file in place of memory", "memory in place of a file",
+	"mapped again, rewritten",
+	"mapped again, partly written",
+	"mapped again, untouched",
+	"mapped again, only read",
+	"mapped over",
+	"mapped again a round later",
+	"a file in place of memory",
+	"memory in place of a file",
 	"shared memory in place of private",
 };
 enum { PAGES = 64 };

@@ -26,7 +26,7 @@ static unsigned char *slots;
 static struct {
 	uint64_t steps;
 	uint64_t pad[63];
-} *done;
+} * done;
 static volatile bool enough;
 
 static struct rseq *self(void)

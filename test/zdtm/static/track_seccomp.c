@@ -18,7 +18,7 @@ const char *test_author = "criu-pagescan";
 #define LOAD_NUMBER  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 #define ANSWER(what) BPF_STMT(BPF_RET | BPF_K, what)
 /* If it is this call, the next instruction; else the one after it. */
-#define IF_CALL(nr)  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1)
+#define IF_CALL(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1)
 
 static struct sock_filter refuse[] = {
 	LOAD_NUMBER,
@@ -35,15 +35,14 @@ static struct sock_filter deadly[] = {
 };
 
 static struct sock_filter narrow[] = {
-	LOAD_NUMBER,
-	IF_CALL(SYS_read),
-	ANSWER(SECCOMP_RET_ALLOW),
-	IF_CALL(SYS_write),
-	ANSWER(SECCOMP_RET_ALLOW),
-	ANSWER(SECCOMP_RET_KILL_PROCESS),
+	LOAD_NUMBER,	    IF_CALL(SYS_read),	       ANSWER(SECCOMP_RET_ALLOW),
+	IF_CALL(SYS_write), ANSWER(SECCOMP_RET_ALLOW), ANSWER(SECCOMP_RET_KILL_PROCESS),
 };
 
-#define FILTER(f) { .len = ARRAY_SIZE(f), .filter = (f) }
+#define FILTER(f)                                   \
+	{                                           \
+		.len = ARRAY_SIZE(f), .filter = (f) \
+	}
 
 static struct {
 	struct model area;

@@ -23,7 +23,7 @@ static struct {
 	unsigned int generation[512];
 	unsigned int writes;
 	volatile unsigned int stop, wrong;
-} *truth;
+} * truth;
 
 static void on_trap(int signo)
 {

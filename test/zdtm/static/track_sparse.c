@@ -30,13 +30,13 @@ int main(int argc, char **argv)
 	test_init(argc, argv);
 	rounds_init();
 	/* Not a multiple of what a page table spans, so that the pages lie at all places in theirs. */
-	old.stride = new.stride = SIZE / PAGES / PAGE_SIZE * PAGE_SIZE;
+	old.stride = new.stride = SIZE / PAGES & ~(PAGE_SIZE - 1UL);
 	old.mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (old.mem == MAP_FAILED) {
 		skip("1 TiB of address space");
 		return 77;
 	}
-	new.mem = old.mem + old.stride / 2 / PAGE_SIZE * PAGE_SIZE;
+	new.mem = old.mem + (old.stride / 2 & ~(PAGE_SIZE - 1UL));
 	model_fill(&old, 0);
 
 	test_daemon();
