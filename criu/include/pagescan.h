@@ -120,8 +120,9 @@ int pagescan_walk_pagemap(int pagemap_fd, uint64_t start, uint64_t end, const st
  * Write-protect what answers @query in [start, end), in areas registered for asynchronous write-protection; other
  * areas are skipped by the kernel without a word. The query must name PRESENT or SWAPPED in @required or @anyof:
  * protecting an empty entry would make a page that appears later look clean (-EINVAL).
- * @bytes, where not NULL, is increased by what was protected. Returns 0 or a negative errno as pagescan_walk().
+ * What was protected is appended to @regions, where not NULL. Returns 0 or a negative errno as pagescan_walk().
  */
-int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query, uint64_t *bytes);
+int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query,
+		     struct pagescan_regions *regions);
 
 #endif

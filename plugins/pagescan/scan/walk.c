@@ -27,7 +27,7 @@ uint64_t pagescan_page_size(void)
  * last region: with PM_SCAN_WP_MATCHING what was returned is protected by then and would be missed as "not written".
  */
 static int walk(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query, uint64_t flags,
-		struct pagescan_regions *regions, uint64_t *bytes)
+		struct pagescan_regions *regions)
 {
 	struct pagescan_region vec[VEC_LEN];
 	struct pagescan_ioctl_arg arg = { .size = sizeof(arg), .flags = flags };
@@ -49,8 +49,6 @@ static int walk(int pagemap_fd, uint64_t start, uint64_t end, const struct pages
 			return -errno;
 
 		for (int i = 0; i < nr; i++) {
-			if (bytes)
-				*bytes += vec[i].end - vec[i].start;
 			err = regions ? pagescan_regions_add(regions, vec[i].start, vec[i].end, vec[i].categories) : 0;
 			if (err)
 				return err;
@@ -66,14 +64,15 @@ static int walk(int pagemap_fd, uint64_t start, uint64_t end, const struct pages
 int pagescan_walk(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query,
 		  struct pagescan_regions *regions)
 {
-	return walk(pagemap_fd, start, end, query, 0, regions, NULL);
+	return walk(pagemap_fd, start, end, query, 0, regions);
 }
 
-int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query, uint64_t *bytes)
+int pagescan_protect(int pagemap_fd, uint64_t start, uint64_t end, const struct pagescan_query *query,
+		     struct pagescan_regions *regions)
 {
 	const uint64_t populated = PAGESCAN_PRESENT | PAGESCAN_SWAPPED;
 
 	if (!(query->required & populated) && (!query->anyof || (query->anyof & ~populated)))
 		return -EINVAL;
-	return walk(pagemap_fd, start, end, query, PAGESCAN_WP_MATCHING, NULL, bytes);
+	return walk(pagemap_fd, start, end, query, PAGESCAN_WP_MATCHING, regions);
 }

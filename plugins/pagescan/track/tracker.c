@@ -166,11 +166,41 @@ int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_ke
 }
 
 /*
- * The pages of the area that the images hold and that are not protected yet. Nothing ran since the snapshot, so the
- * masks select, within a span of neighbouring dirty regions, just these; what the kernel took away meanwhile (a page
- * that was free to drop) is an empty entry by now and must not be protected.
+ * Whatever was protected and is not dirty in the snapshot: somebody outside the frozen tree wrote to a page that was
+ * clean (process_vm_writev, ptrace) after CRIU had asked. The images do not hold that write, so it must not be lost.
+ * Both lists ascend. Returns 0 or a negative errno.
  */
-static int protect_dirty(struct tracker *tracker, const struct area *area, struct tracker_summary *summary)
+static int give_back(int uffd, const struct pagescan_regions *done, const struct pagescan_region *dirty, size_t nr)
+{
+	int err = 0;
+
+	for (size_t i = 0, at = 0; !err && i < done->nr; i++) {
+		uint64_t start = done->v[i].start;
+
+		while (!err && start < done->v[i].end) {
+			uint64_t end = done->v[i].end;
+
+			while (at < nr && (dirty[at].end <= start || !(dirty[at].categories & PAGESCAN_SOFT_DIRTY)))
+				at++;
+			if (at < nr && dirty[at].start <= start) {
+				start = dirty[at].end;
+				continue;
+			}
+			if (at < nr && dirty[at].start < end)
+				end = dirty[at].start;
+			err = uffd_unprotect(uffd, start, end);
+			start = end;
+		}
+	}
+	return err;
+}
+
+/*
+ * Protect the pages of a span of neighbouring regions that the images hold and that are not protected yet: the masks
+ * select the snapshot's dirty pages. What the kernel took away meanwhile (a page that was free to drop) is an empty
+ * entry by now and must not be protected.
+ */
+static int protect_span(struct tracker *tracker, const struct area *area, const struct pagescan_region *span, size_t nr)
 {
 	const struct pagescan_query query = {
 		.required = PAGESCAN_WRITTEN,
@@ -178,32 +208,40 @@ static int protect_dirty(struct tracker *tracker, const struct area *area, struc
 		.excluded = PAGESCAN_PFNZERO | (area->file ? PAGESCAN_FILE : 0) |
 			    (tracker->snapshot.guard ? PAGESCAN_GUARD : 0),
 	};
-	const uint64_t page = pagescan_page_size();
-	const struct pagescan_regions *regions = &area->regions;
-	uint64_t start = 0, end = 0;
+	struct pagescan_regions done = { 0 };
+	int err = pagescan_protect(tracker->snapshot.pagemap_fd, span[0].start, span[nr - 1].end, &query, &done);
+
+	if (!err)
+		err = give_back(tracker->uffd, &done, span, nr);
+	pagescan_regions_fini(&done);
+	return err;
+}
+
+/* Dirty regions, in spans that hold no gap of more than SPAN_GAP_PAGES. */
+static int protect_dirty(struct tracker *tracker, const struct area *area, struct tracker_summary *summary)
+{
+	const uint64_t gap = SPAN_GAP_PAGES * pagescan_page_size();
+	const struct pagescan_region *region = area->regions.v;
+	size_t first = 0, nr = 0; /* the span so far; nr is 0 before the first */
 	int err = 0;
 
-	for (size_t i = 0; !err && i < regions->nr; i++) {
-		const struct pagescan_region *region = &regions->v[i];
-		uint64_t pages = (region->end - region->start) / page;
+	for (size_t i = 0; !err && i < area->regions.nr; i++) {
+		uint64_t pages = (region[i].end - region[i].start) / pagescan_page_size();
 
-		if (!(region->categories & PAGESCAN_SOFT_DIRTY)) {
+		if (!(region[i].categories & PAGESCAN_SOFT_DIRTY)) {
 			summary->clean_pages += pages;
 			continue;
 		}
 		summary->dirty_pages += pages;
-		if (end && region->start - end <= SPAN_GAP_PAGES * page) {
-			end = region->end;
-			continue;
+		if (nr && region[i].start - region[first + nr - 1].end > gap) {
+			err = protect_span(tracker, area, &region[first], nr);
+			nr = 0;
 		}
-		if (end)
-			err = pagescan_protect(tracker->snapshot.pagemap_fd, start, end, &query, NULL);
-		start = region->start;
-		end = region->end;
+		if (!nr)
+			first = i;
+		nr = i + 1 - first;
 	}
-	if (!err && end)
-		err = pagescan_protect(tracker->snapshot.pagemap_fd, start, end, &query, NULL);
-	return err;
+	return !err && nr ? protect_span(tracker, area, &region[first], nr) : err;
 }
 
 /*
