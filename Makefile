@@ -81,7 +81,7 @@ setup:
 
 # What is missing gets installed first; then a second make sees compilers and headers that were not there before.
 demo: setup
-	@$(MAKE) --no-print-directory all $(O)/demo-writer
+	@$(MAKE) -s all $(O)/demo-writer
 	@demo/run $(MIB) $(RATE)
 
 MIB ?= 1024
@@ -92,9 +92,10 @@ $(O)/demo-writer: demo/writer.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
 check: setup
-	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory -C test/unit
-	@$(MAKE) --no-print-directory -C test/zdtm
+	@$(MAKE) -s all
+	@$(MAKE) -s -C test/unit
+	@$(MAKE) -s -C test/unit SAN=1
+	@$(MAKE) -s -C test/zdtm
 	@test/check
 
 lint: all

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What is read off a line of maps: which areas there are, which are a file's, which may be tracked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "scan/areas.h"
+#include "unit.h"
+
+static const struct {
+	const char *line;
+	bool file, trackable, vdso;
+} lines[] = {
+	{ "1000-2000 rw-p 00000000 00:00 0 ", false, true, false },
+	{ "2000-3000 rw-p 00000000 00:00 0                          [heap]", false, true, false },
+	{ "3000-4000 rw-p 00000000 00:00 0                          [anon:my pool]", false, true, false },
+	{ "4000-5000 r--p 00001000 fe:01 123                        /usr/lib/a b.so", true, true, false },
+	{ "5000-6000 rw-p 00000000 00:01 5                          /memfd:x (deleted)", true, true, false },
+	{ "6000-7000 ---p 00000000 00:00 0 ", false, false, false },
+	{ "7000-8000 rw-s 00000000 00:01 7                          /dev/zero (deleted)", true, false, false },
+	{ "8000-9000 rw-p 00000000 00:11 8                          /[aio] (deleted)", true, false, false },
+	{ "9000-a000 rw-p 00000000 00:0f 9                          /anon_hugepage (deleted)", true, false, false },
+	{ "a000-b000 -w-p 00000000 00:00 0 ", false, false, false },
+	{ "7ffc0000-7ffd0000 rw-p 00000000 00:00 0                  [stack]", false, true, false },
+	{ "7ffe0000-7ffe4000 r--p 00000000 00:00 0                  [vvar]", true, false, false },
+	{ "7ffe4000-7ffe6000 r-xp 00000000 00:00 0                  [vdso]", true, false, true },
+	{ "7ffe6000-7ffe7000 r-xp 00000000 00:00 0                  [uprobes]", true, false, false },
+};
+
+#define NR_LINES (sizeof(lines) / sizeof(*lines))
+
+static void lines_say_what_may_be_tracked(void **state)
+{
+	struct areas areas = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < NR_LINES; i++) {
+		assert_int_equal(areas_add_line(&areas, lines[i].line), 0);
+		assert_int_equal(areas.nr, i + 1);
+		if (areas.v[i].file != lines[i].file || areas.v[i].trackable != lines[i].trackable ||
+		    areas.v[i].vdso != lines[i].vdso)
+			fail_msg("%s", lines[i].line);
+	}
+	assert_int_equal(areas_add_line(&areas, "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]"),
+			 0);
+	assert_int_equal(areas.nr, NR_LINES);
+	assert_int_equal(areas_find(&areas, 0), 0);
+	assert_int_equal(areas_find(&areas, 0x1fff), 0);
+	assert_int_equal(areas_find(&areas, 0x2000), 1);
+	assert_int_equal(areas_find(&areas, 0x7ffe6fff), NR_LINES - 1);
+	assert_int_equal(areas_find(&areas, 0x7ffe7000), NR_LINES);
+	areas_fini(&areas);
+}
+
+static void other_lines_are_refused(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"1000",
+		"1000-",
+		"1000-2000",
+		"1000-2000 rw-p",
+		"2000-1000 rw-p 00000000 00:00 0",
+		"1000-1000 rw-p 00000000 00:00 0",
+		"1000-2000 rw-p 0 00:00",
+		"1000-2000 rw-p 0 00:00 x",
+		"1000-2000 rw-pp 0 00:00 0",
+		"xyz-2000 rw-p 00000000 00:00 0",
+		"1000 2000 rw-p 00000000 00:00 0",
+		"Size:                  4 kB",
+	};
+	struct areas areas = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		if (areas_add_line(&areas, bad[i]) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+	}
+	assert_int_equal(areas_add_line(&areas, lines[1].line), 0);
+	assert_int_equal(areas_add_line(&areas, lines[0].line), -EINVAL); /* not ascending */
+	areas_fini(&areas);
+}
+
+static void a_process_has_its_areas(void **state)
+{
+	int dir = open("/proc/self", O_RDONLY | O_DIRECTORY);
+	const size_t size = 64 * pagescan_page_size();
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct areas areas;
+	const struct area *area;
+
+	(void)state;
+	/* Every second page of its own protection: 64 areas, all small. */
+	for (size_t i = 0; i < 64; i += 2)
+		mprotect(memory + i * pagescan_page_size(), pagescan_page_size(), PROT_READ);
+	assert_int_equal(areas_read(dir, &areas), 0);
+	area = &areas.v[areas_find(&areas, (uintptr_t)memory)];
+	assert_int_equal(area->start, (uintptr_t)memory);
+	assert_true(areas_run(&areas, (size_t)(area - areas.v)) >= 63); /* the last may be one with a neighbour */
+	for (size_t i = 1; i < areas.nr; i++)
+		assert_true(areas.v[i - 1].end <= areas.v[i].start);
+	areas_fini(&areas);
+	munmap(memory, size);
+	close(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_say_what_may_be_tracked),
+		cmocka_unit_test(other_lines_are_refused),
+		cmocka_unit_test(a_process_has_its_areas),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

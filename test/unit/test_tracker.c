@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A task's rounds, with this process as the frozen task and a keeper of our own making: what is clean after which
+ * parent, what a reset protects, and what it lets go.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "track/keeper.h"
+#include "track/tracker.h"
+#include "unit.h"
+
+#define PAGES 256
+
+/* The keeper's memory, and whether it works at all. */
+static struct {
+	struct identity id;
+	struct epoch epoch;
+	int uffd;
+	int fail;
+} kept = { .uffd = -1 };
+
+int keeper_get(const struct identity *id, struct epoch *epoch, int *uffd, struct reason *why)
+{
+	(void)why;
+	if (kept.uffd < 0 || !identity_equal(id, &kept.id))
+		return -ENOENT;
+	*epoch = kept.epoch;
+	*uffd = dup(kept.uffd);
+	return 0;
+}
+
+int keeper_put(const struct identity *id, const struct epoch *epoch, int uffd, struct reason *why)
+{
+	if (kept.fail)
+		return reason_set(why, kept.fail, "no keeper");
+	if (kept.uffd >= 0)
+		close(kept.uffd);
+	kept.id = *id;
+	kept.epoch = *epoch;
+	kept.uffd = dup(uffd);
+	return 0;
+}
+
+static int here(void *ctx, long nr, const unsigned long args[6], long *result)
+{
+	(void)ctx;
+	*result = syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+	if (*result < 0)
+		*result = -errno;
+	return 0;
+}
+
+static const struct remote remote = { .syscall = here };
+static struct pagescan_kernel kernel;
+static char *memory, *anchor; /* the anchor stays tracked whatever becomes of the memory */
+static int proc_dir;
+
+static char *page_at(size_t i)
+{
+	return memory + i * pagescan_page_size();
+}
+
+static struct area *area_of(struct tracker *tracker, const void *addr)
+{
+	struct areas *areas = &tracker->snapshot.areas;
+
+	return &areas->v[areas_find(areas, (uintptr_t)addr)];
+}
+
+/* Ask as CRIU does. Returns the number of regions. */
+static int ask_about(struct tracker *tracker, const char *start, size_t pages, struct pagescan_region vec[PAGES])
+{
+	const uint64_t mask = PAGESCAN_PFNZERO | PAGESCAN_FILE, there = PAGESCAN_PRESENT | PAGESCAN_SWAPPED;
+	struct pagescan_ioctl_arg arg = { .size = sizeof(arg),
+					  .start = (uintptr_t)start,
+					  .end = (uintptr_t)start + pages * pagescan_page_size(),
+					  .vec = (uintptr_t)vec,
+					  .vec_len = PAGES,
+					  .category_inverted = mask,
+					  .category_mask = mask,
+					  .category_anyof_mask = there,
+					  .return_mask = there | PAGESCAN_SOFT_DIRTY };
+	int nr = snapshot_scan(&tracker->snapshot, &arg);
+
+	assert_true(nr >= 0);
+	return nr;
+}
+
+/* Say which pages of the memory are there and dirty. */
+static size_t ask(struct tracker *tracker, bool dirty[PAGES])
+{
+	struct pagescan_region vec[PAGES];
+	int nr = ask_about(tracker, anchor, 1, vec);
+	size_t count = 0;
+
+	assert_int_equal(nr, 1);
+	nr = ask_about(tracker, memory, PAGES, vec);
+	memset(dirty, 0, PAGES * sizeof(*dirty));
+	for (int r = 0; r < nr; r++) {
+		if (!(vec[r].categories & PAGESCAN_SOFT_DIRTY))
+			continue;
+		for (uint64_t at = vec[r].start; at < vec[r].end; at += pagescan_page_size(), count++)
+			dirty[(at - (uintptr_t)memory) / pagescan_page_size()] = true;
+	}
+	return count;
+}
+
+static void open_round(struct tracker *tracker, const struct epoch_image *parent, const char *why)
+{
+	assert_int_equal(tracker_open(tracker, proc_dir, &kernel, parent, why, &remote), 0);
+	if (tracker->uffd < 0)
+		fail_msg("cannot be tracked: %s", tracker->why.text);
+}
+
+/* A whole round; returns the number of dirty pages. The record of it goes into *image, alone. */
+static size_t take_round(const struct epoch_image *parent, struct epoch_image *image)
+{
+	struct tracker_summary summary;
+	struct epoch_record record;
+	struct tracker tracker;
+	bool dirty[PAGES];
+	size_t count;
+
+	open_round(&tracker, parent, "");
+	count = ask(&tracker, dirty);
+	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0);
+	epoch_image_fini(image);
+	assert_int_equal(epoch_image_add(image, &record), 0);
+	tracker_close(&tracker);
+	return count;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	memory = mmap(NULL, PAGES * pagescan_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(memory, PAGES * pagescan_page_size(), MADV_NOHUGEPAGE);
+	memset(memory, 1, PAGES * pagescan_page_size());
+	anchor = mmap(NULL, pagescan_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mprotect(anchor, pagescan_page_size(), PROT_READ | PROT_WRITE | PROT_EXEC); /* no neighbour merges with it */
+	*anchor = 1;
+	return memory == MAP_FAILED || anchor == MAP_FAILED;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	munmap(memory, PAGES * pagescan_page_size());
+	munmap(anchor, pagescan_page_size());
+	if (kept.uffd >= 0)
+		close(kept.uffd);
+	kept.uffd = -1;
+	kept.fail = 0;
+	return 0;
+}
+
+static const struct epoch_image none;
+
+static void only_what_was_written_is_dirty_after_its_own_parent(void **state)
+{
+	struct epoch_image image = { 0 }, next = { 0 };
+
+	(void)state;
+	assert_int_equal(take_round(&none, &image), PAGES);
+	*page_at(3) = 2;
+	*page_at(200) = 2;
+	assert_int_equal(take_round(&image, &next), 2);
+	assert_int_equal(take_round(&next, &image), 0);
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
+}
+
+static void another_parent_makes_everything_dirty(void **state)
+{
+	struct epoch_image first = { 0 }, second = { 0 }, third = { 0 };
+
+	(void)state;
+	take_round(&none, &first);
+	take_round(&first, &second);
+	assert_int_equal(take_round(&first, &third), PAGES); /* older than the last reset */
+	assert_int_equal(take_round(&third, &first), 0);
+	first.v[0].epoch.tracker[5] ^= 1;
+	assert_int_equal(take_round(&first, &second), PAGES); /* another tracker's */
+	second.v[0].start_time++;
+	assert_int_equal(take_round(&second, &third), PAGES); /* another task's */
+	assert_int_equal(take_round(&none, &first), PAGES);
+	epoch_image_fini(&first);
+	epoch_image_fini(&second);
+	epoch_image_fini(&third);
+}
+
+static void a_round_without_its_images_makes_the_next_one_full(void **state)
+{
+	struct epoch_image good = { 0 }, lost = { 0 }, next = { 0 };
+
+	(void)state;
+	take_round(&none, &good);
+	*page_at(9) = 2;
+	take_round(&good, &lost); /* page 9 is in these images, which never complete */
+	assert_int_equal(take_round(&good, &next), PAGES);
+	epoch_image_fini(&good);
+	epoch_image_fini(&lost);
+	epoch_image_fini(&next);
+}
+
+static void a_lost_keeper_makes_everything_dirty(void **state)
+{
+	struct epoch_image image = { 0 }, next = { 0 };
+
+	(void)state;
+	take_round(&none, &image);
+	close(kept.uffd);
+	kept.uffd = -1;
+	assert_int_equal(take_round(&image, &next), PAGES);
+	assert_int_equal(take_round(&next, &image), 0);
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
+}
+
+static void a_keeper_that_refuses_leaves_the_last_round_valid(void **state)
+{
+	struct epoch_image image = { 0 }, next = { 0 };
+	struct tracker_summary summary;
+	struct epoch_record record;
+	struct tracker tracker;
+	bool dirty[PAGES];
+
+	(void)state;
+	take_round(&none, &image);
+	*page_at(9) = 2;
+	kept.fail = -ENOSPC;
+	open_round(&tracker, &image, "");
+	assert_int_equal(ask(&tracker, dirty), 1);
+	assert_int_equal(tracker_reset(&tracker, &record, &summary), -ENOSPC);
+	tracker_close(&tracker);
+	kept.fail = 0;
+	assert_int_equal(take_round(&image, &next), 1); /* page 9 was not protected */
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
+}
+
+/* process_vm_writev(2) by somebody whom CRIU did not freeze, after CRIU asked and before it resets. */
+static void a_write_between_question_and_reset_is_not_lost(void **state)
+{
+	struct epoch_image image = { 0 }, next = { 0 };
+	struct tracker_summary summary;
+	struct epoch_record record;
+	struct tracker tracker;
+	bool dirty[PAGES];
+
+	(void)state;
+	take_round(&none, &image);
+	*page_at(10) = 2;
+	*page_at(20) = 2; /* one span with page 10 */
+	open_round(&tracker, &image, "");
+	assert_int_equal(ask(&tracker, dirty), 2);
+	*page_at(15) = 3;
+	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0);
+	tracker_close(&tracker);
+	epoch_image_fini(&image);
+	epoch_image_add(&image, &record);
+
+	open_round(&tracker, &image, "");
+	assert_int_equal(ask(&tracker, dirty), 1);
+	assert_true(dirty[15]);
+	tracker_close(&tracker);
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
+}
+
+static void a_page_that_could_not_be_read_is_dirty(void **state)
+{
+	struct tracker_summary summary;
+	struct epoch_image image = { 0 };
+	struct epoch_record record;
+	struct tracker tracker;
+	bool dirty[PAGES];
+
+	(void)state;
+	open_round(&tracker, &none, "");
+	ask(&tracker, dirty);
+	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0);
+	tracker_mark_dirty(&tracker, (uintptr_t)page_at(7), (uintptr_t)page_at(8));
+	tracker_close(&tracker);
+	epoch_image_add(&image, &record);
+
+	open_round(&tracker, &image, "");
+	assert_int_equal(ask(&tracker, dirty), 1);
+	assert_true(dirty[7]);
+	tracker_close(&tracker);
+	epoch_image_fini(&image);
+}
+
+static void areas_that_were_not_asked_about_are_let_go(void **state)
+{
+	struct epoch_image image = { 0 };
+	struct tracker_summary summary;
+	struct epoch_record record;
+	struct tracker tracker;
+
+	(void)state;
+	take_round(&none, &image);
+	open_round(&tracker, &image, "");
+	assert_true(area_of(&tracker, memory)->ours);
+	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0); /* nobody asked */
+	tracker_close(&tracker);
+	open_round(&tracker, &image, "");
+	assert_false(area_of(&tracker, memory)->ours);
+	tracker_close(&tracker);
+	epoch_image_fini(&image);
+}
+
+static void unreadable_areas_are_let_go(void **state)
+{
+	struct epoch_image image = { 0 }, next = { 0 };
+	struct tracker tracker;
+	bool dirty[PAGES];
+
+	(void)state;
+	take_round(&none, &image);
+	mprotect(memory, PAGES * pagescan_page_size(), PROT_NONE);
+	assert_int_equal(take_round(&image, &next), PAGES);
+	mprotect(memory, PAGES * pagescan_page_size(), PROT_READ | PROT_WRITE);
+	open_round(&tracker, &next, "");
+	assert_false(area_of(&tracker, memory)->ours);
+	assert_int_equal(ask(&tracker, dirty), PAGES);
+	tracker_close(&tracker);
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
+}
+
+/* A write-protected page of a userfaultfd that is not ours looks just like a clean one of ours. */
+static void areas_of_another_userfaultfd_are_never_clean(void **state)
+{
+	const struct pagescan_query there = { .anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED };
+	struct epoch_image image = { 0 }, next = { 0 };
+	struct tracker tracker;
+	int other;
+
+	(void)state;
+	take_round(&none, &image);
+	munmap(memory, PAGES * pagescan_page_size());
+	memory = mmap(memory, PAGES * pagescan_page_size(), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	memset(memory, 5, PAGES * pagescan_page_size());
+	other = uffd_create(getpid(), &remote, NULL);
+	assert_true(other >= 0);
+	assert_int_equal(uffd_register(other, (uintptr_t)memory, (uintptr_t)page_at(PAGES)), 0);
+	open_round(&tracker, &image, "");
+	assert_int_equal(pagescan_protect(tracker.snapshot.pagemap_fd, (uintptr_t)memory, (uintptr_t)page_at(PAGES),
+					  &there, NULL),
+			 0);
+	tracker_close(&tracker);
+
+	assert_int_equal(take_round(&image, &next), PAGES);
+	assert_int_equal(take_round(&next, &image), PAGES); /* refused, and so dirty every time */
+	close(other);
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
+}
+
+static void reading_changes_nothing(void **state)
+{
+	struct epoch_image image = { 0 };
+	struct tracker tracker;
+	bool dirty[PAGES];
+
+	(void)state;
+	take_round(&none, &image);
+	*page_at(1) = 2;
+	for (int i = 0; i < 2; i++) {
+		open_round(&tracker, &image, "");
+		assert_int_equal(ask(&tracker, dirty), 1);
+		assert_int_equal(ask(&tracker, dirty), 1);
+		tracker_close(&tracker); /* a dump that failed before its reset */
+	}
+	epoch_image_fini(&image);
+}
+
+int main(void)
+{
+#define ROUND(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		ROUND(only_what_was_written_is_dirty_after_its_own_parent),
+		ROUND(another_parent_makes_everything_dirty),
+		ROUND(a_round_without_its_images_makes_the_next_one_full),
+		ROUND(a_lost_keeper_makes_everything_dirty),
+		ROUND(a_keeper_that_refuses_leaves_the_last_round_valid),
+		ROUND(a_write_between_question_and_reset_is_not_lost),
+		ROUND(a_page_that_could_not_be_read_is_dirty),
+		ROUND(areas_that_were_not_asked_about_are_let_go),
+		ROUND(unreadable_areas_are_let_go),
+		ROUND(areas_of_another_userfaultfd_are_never_clean),
+		ROUND(reading_changes_nothing),
+	};
+
+	pagescan_probe(&kernel);
+	proc_dir = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
