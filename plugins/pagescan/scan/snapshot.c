@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "snapshot.h"
@@ -17,6 +19,21 @@
 
 #define POPULATED (PAGESCAN_PRESENT | PAGESCAN_SWAPPED)
 
+/* The second field of statm, in pages (proc_pid_statm(5)); 0 if it cannot be read. */
+static uint64_t read_resident(int proc_dir)
+{
+	char text[128];
+	int fd = openat(proc_dir, "statm", O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+	const char *second;
+
+	if (fd >= 0)
+		close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	second = strchr(text, ' ');
+	return second ? strtoull(second, NULL, 10) * pagescan_page_size() : 0;
+}
+
 int snapshot_init(struct snapshot *snapshot, int proc_dir, const struct pagescan_kernel *kernel)
 {
 	int err;
@@ -26,6 +43,7 @@ int snapshot_init(struct snapshot *snapshot, int proc_dir, const struct pagescan
 	if (snapshot->pagemap_fd < 0)
 		return -errno;
 
+	snapshot->resident = read_resident(proc_dir);
 	err = areas_read(proc_dir, &snapshot->areas);
 	if (err)
 		snapshot_fini(snapshot);
@@ -198,9 +216,13 @@ static int hand_out(struct area *areas, size_t nr, struct pagescan_regions *regi
 	return err;
 }
 
+/*
+ * Empty entries are "written", so in an area that is mostly empty the fast question is the slow one: the kernel hands
+ * out what the full question skips. An area larger than all that the process has in memory is such an area.
+ */
 static bool fast_question(const struct snapshot *snapshot, const struct area *area)
 {
-	return area->trusted && !area->file && snapshot->holes_written;
+	return area->trusted && !area->file && snapshot->holes_written && area->end - area->start <= snapshot->resident;
 }
 
 /* How many areas from @first on take the same question and have not been read: small neighbours share a call. */

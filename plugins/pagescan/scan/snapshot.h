@@ -12,10 +12,12 @@
 #include "areas.h"
 #include "uapi.h"
 
+/* @resident: bytes of the process that were in memory when the snapshot began, all areas together. */
 struct snapshot {
 	int pagemap_fd;
 	bool guard;
 	bool holes_written;
+	uint64_t resident;
 	struct areas areas;
 };
 
