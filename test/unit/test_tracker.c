@@ -338,15 +338,17 @@ static void areas_of_another_userfaultfd_are_never_clean(void **state)
 	const struct pagescan_query there = { .anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED };
 	struct epoch_image image = { 0 }, next = { 0 };
 	struct tracker tracker;
+	struct identity self;
 	int other;
 
 	(void)state;
 	take_round(&none, &image);
+	assert_int_equal(identity_read(proc_dir, &self), 0);
 	munmap(memory, PAGES * pagescan_page_size());
 	memory = mmap(memory, PAGES * pagescan_page_size(), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	memset(memory, 5, PAGES * pagescan_page_size());
-	other = uffd_create(getpid(), &remote, NULL);
+	other = uffd_create(&self, &remote, NULL);
 	assert_true(other >= 0);
 	assert_int_equal(uffd_register(other, (uintptr_t)memory, (uintptr_t)page_at(PAGES)), 0);
 	open_round(&tracker, &image, "");

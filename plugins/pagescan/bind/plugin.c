@@ -25,12 +25,14 @@ PUBLIC bool pagescan_active;
 
 static void start(bool detect)
 {
+	static bool tried;
 	const char *missing = criu_find();
 	struct pagescan_kernel kernel;
 	struct elf elf;
 
-	if (missing)
-		return; /* not CRIU, or one that cannot even be told so */
+	if (missing || tried)
+		return; /* not CRIU, or one that cannot even be told so; or told already */
+	tried = true;
 
 	pagescan_probe(&kernel);
 	if (!kernel.scan || !kernel.wp_async) {
@@ -54,6 +56,9 @@ static void start(bool detect)
 	pagescan_active = true;
 }
 
+/* CRIU_LIBS_DIR is not the user's but `pagescan criu`'s, and only CRIU shall see it. */
+static bool libs_dir_is_ours;
+
 /* Take this object out of LD_PRELOAD again, which otherwise reaches every script that CRIU runs. */
 static void forget_preload(void)
 {
@@ -64,6 +69,8 @@ static void forget_preload(void)
 	else
 		unsetenv("LD_PRELOAD");
 	unsetenv("PAGESCAN_LD_PRELOAD");
+	libs_dir_is_ours = getenv("PAGESCAN_LIBS_DIR");
+	unsetenv("PAGESCAN_LIBS_DIR");
 }
 
 /* A shell script that runs criu is preloaded too and must hand everything on: only CRIU itself is of interest. */
@@ -81,6 +88,9 @@ static bool root_is_next;
 
 static int plugin_init(int stage)
 {
+	/* CRIU has read it by now. */
+	if (libs_dir_is_ours)
+		unsetenv("CRIU_LIBS_DIR");
 	if (!pagescan_active && (stage == CR_PLUGIN_STAGE__DUMP || stage == CR_PLUGIN_STAGE__PRE_DUMP))
 		start(false);
 	device_set_pre_dump(stage == CR_PLUGIN_STAGE__PRE_DUMP);

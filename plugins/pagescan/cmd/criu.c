@@ -40,8 +40,10 @@ static void offer_plugin_directory(const char *plugin)
 
 	if (dir) {
 		*strrchr(dir, '/') = '\0';
-		if (strcmp(dir, CRIU_DEFAULT_LIBDIR))
-			setenv("CRIU_LIBS_DIR", dir, 0);
+		if (strcmp(dir, CRIU_DEFAULT_LIBDIR) && !getenv("CRIU_LIBS_DIR")) {
+			setenv("CRIU_LIBS_DIR", dir, 1);
+			setenv("PAGESCAN_LIBS_DIR", dir, 1); /* for the plugin to take it back */
+		}
 	}
 	free(dir);
 }

@@ -87,14 +87,11 @@ int print_json(json_t *value)
 {
 	int err = !value || json_dumpf(value, stdout, JSON_INDENT(2));
 
-	if (!err)
-		putchar('\n');
+	if (!value)
+		complain("out of memory");
+	putchar('\n');
 	json_decref(value);
-	if (err || fflush(stdout)) {
-		complain("cannot write: %s", strerror(errno));
-		return EXIT_FAILED;
-	}
-	return EXIT_SUCCESS;
+	return err ? EXIT_FAILED : EXIT_SUCCESS;
 }
 
 static bool is_program(const char *path)
@@ -145,6 +142,15 @@ static void print_help(FILE *out)
 	fputs("\n'pagescan COMMAND --help' tells its arguments; see pagescan(8).\n", out);
 }
 
+/* What was printed may not have been written: a full disk is no success. */
+static int finish(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain("cannot write: %s", strerror(errno));
+	return status ? status : EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -159,7 +165,7 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < NR_COMMANDS; i++) {
 		if (!strcmp(name, commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
+			return finish(commands[i].run(argc - 1, argv + 1));
 	}
 	if (*name)
 		complain("'%s' is not a command", name);

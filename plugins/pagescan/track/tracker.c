@@ -109,7 +109,7 @@ static int begin_tracking(struct tracker *tracker, const struct remote *remote)
 	tracker->epoch = (struct epoch){ 0 };
 	if (getrandom(tracker->epoch.tracker, TRACKER_ID_SIZE, 0) != TRACKER_ID_SIZE)
 		return reason_set(&tracker->why, -EIO, "no random bytes for the tracker's name");
-	tracker->uffd = uffd_create(tracker->id.pid, remote, &tracker->why);
+	tracker->uffd = uffd_create(&tracker->id, remote, &tracker->why);
 	return tracker->uffd < 0 ? tracker->uffd : 0;
 }
 

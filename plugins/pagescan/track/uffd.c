@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * uffd.c - make a userfaultfd in a frozen task and work on its areas. Calls the kernel, and the task through remote.
+ * uffd.c - make a userfaultfd in a frozen task and work on its areas. Calls the kernel, the
+ * task through remote, and keeper_wire for a place.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "keeper.h"
 #include "scan/uapi.h"
 #include "uffd.h"
 
@@ -37,7 +42,96 @@ static int take(int pid, int remote_fd)
 	return fd;
 }
 
-int uffd_create(int pid, const struct remote *remote, struct reason *why)
+/*
+ * While a userfaultfd is made, a file beside the keeper's socket says in which task: arming.PID, with its start time.
+ * It is still there only if the maker was killed meanwhile, and then the descriptor may be left in the task, where it
+ * would keep CRIU from dumping it. Without a place for the note there is none.
+ */
+struct note {
+	int dir;
+	char name[32];
+};
+
+static void note_open(struct note *note, int pid)
+{
+	note->dir = keeper_dir_open(NULL);
+	if (note->dir < 0)
+		note->dir = -1; /* no descriptor, whatever the reason */
+	snprintf(note->name, sizeof(note->name), "arming.%d", pid);
+}
+
+static bool note_is_about(const struct note *note, const struct identity *id)
+{
+	char text[32] = "";
+	int fd = openat(note->dir, note->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return strtoull(text, NULL, 10) == id->start_time;
+}
+
+static void note_write(const struct note *note, const struct identity *id)
+{
+	int fd = openat(note->dir, note->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return;
+	dprintf(fd, "%llu\n", (unsigned long long)id->start_time);
+	close(fd);
+}
+
+static void note_close(struct note *note)
+{
+	if (note->dir < 0)
+		return;
+	unlinkat(note->dir, note->name, 0);
+	close(note->dir);
+}
+
+/* fs/userfaultfd.c, userfaultfd_show_fdinfo: no features as long as UFFDIO_API has not been called. */
+static bool is_unused_uffd(int pid, const char *fd)
+{
+	char path[64], line[128];
+	bool unused = false;
+	FILE *info;
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%.10s", pid, fd);
+	len = readlink(path, line, sizeof(line) - 1);
+	line[len > 0 ? len : 0] = '\0';
+	if (strcmp(line, "anon_inode:[userfaultfd]"))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.10s", pid, fd);
+	info = fopen(path, "re");
+	while (info && !unused && fgets(line, sizeof(line), info))
+		unused = !strncmp(line, "API:\taa:0:", 10);
+	if (info)
+		fclose(info);
+	return unused;
+}
+
+static void close_leftovers(int pid, const struct remote *remote)
+{
+	const struct dirent *entry;
+	char path[32];
+	DIR *fds;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	fds = opendir(path);
+	while (fds && (entry = readdir(fds))) {
+		long closed;
+
+		if (is_unused_uffd(pid, entry->d_name))
+			run(remote, SYS_close, strtoul(entry->d_name, NULL, 10), &closed);
+	}
+	if (fds)
+		closedir(fds);
+}
+
+static int create(int pid, const struct remote *remote, struct reason *why)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC };
 	long remote_fd, closed;
@@ -69,6 +163,20 @@ int uffd_create(int pid, const struct remote *remote, struct reason *why)
 		close(uffd);
 		return reason_set(why, err, "UFFDIO_API with asynchronous write-protection: %s", strerror(-err));
 	}
+	return uffd;
+}
+
+int uffd_create(const struct identity *id, const struct remote *remote, struct reason *why)
+{
+	struct note note;
+	int uffd;
+
+	note_open(&note, id->pid);
+	if (note_is_about(&note, id))
+		close_leftovers(id->pid, remote);
+	note_write(&note, id);
+	uffd = create(id->pid, remote, why);
+	note_close(&note);
 	return uffd;
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "identity.h"
 #include "reason.h"
 
 /*
@@ -20,10 +21,11 @@ struct remote {
 };
 
 /*
- * Make a userfaultfd inside task @pid through @remote, take it out, close it there, and switch it to asynchronous
- * write-protection. Returns a descriptor (close-on-exec) or a negative errno with @why.
+ * Make a userfaultfd inside the task @id through @remote, take it out, close it there, and switch it to asynchronous
+ * write-protection. One that an earlier call left there, because its process was killed, is closed first. Returns a
+ * descriptor (close-on-exec) or a negative errno with @why.
  */
-int uffd_create(int pid, const struct remote *remote, struct reason *why);
+int uffd_create(const struct identity *id, const struct remote *remote, struct reason *why);
 
 /* Register [start, end) for write-protection: what is in it reads as written until it is protected. */
 int uffd_register(int uffd, uint64_t start, uint64_t end);

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pagescan command: how it is called wrongly, what it finds missing; and that to others `pagescan criu` is criu."""
+
+import os
+import shutil
+import sys
+
+from kit import CRIU, PAGESCAN, PLUGIN, PROGRAMS, Skip, case, check, read_text, variants
+
+NOBODY = 65534
+USAGE = {
+    'nothing': [],
+    'no_command': ['frobnicate'],
+    'no_option': ['check', '--frobnicate'],
+    'check_argument': ['check', '1'],
+    'status_argument': ['status', '1'],
+    'scan_nothing': ['scan'],
+    'scan_two': ['scan', '1', '2'],
+    'scan_no_number': ['scan', 'init'],
+    'scan_trailing': ['scan', '1x'],
+    'scan_negative': ['scan', '--', '-1'],
+    'scan_zero': ['scan', '0'],
+    'scan_too_big': ['scan', '99999999999999999999'],
+    'scan_empty': ['scan', ''],
+    'scan_category': ['scan', '--required', 'present,dirty', '1'],
+    'scan_no_category': ['scan', '--anyof'],
+    'untrack_nothing': ['untrack'],
+    'untrack_no_number': ['untrack', 'all'],
+    'untrack_json': ['untrack', '--json', '1'],
+    'untrack_zero': ['untrack', '0'],
+    'untrack_all_and_more': ['untrack', '--all', '1'],
+}
+
+
+@variants(**USAGE)
+def usage(t, args):
+    run = t.pagescan(*args).expect(2)
+    check(run.err and not run.out, f'stdout "{run.out}", stderr "{run.err}"')
+
+
+@case
+def usage_help(t):
+    for args in ([], ['check'], ['status'], ['scan'], ['untrack'], ['keeper']):
+        run = t.pagescan(*args, '--help').expect(0)
+        check(run.out.startswith('Usage: pagescan') and not run.err, f'{args}: {run.out} {run.err}')
+    run = t.pagescan('--version').expect(0)
+    check(run.out.startswith('pagescan ') and run.out.count('\n') == 1, run.out)
+
+
+@variants(check=['check'], check_json=['check', '--json'], status=['status'], status_json=['status', '--json'],
+          scan=['scan', '1'], scan_json=['scan', '--json', '1'], untrack=['untrack', '--all'])
+def output_that_cannot_be_written(t, args):
+    with open('/dev/full', 'w') as full:
+        run = t.start(PAGESCAN, *args, stdout=full).finish()
+    run.expect(1)
+    check(run.err, 'no message')
+
+
+@variants(scan='scan', untrack='untrack')
+def no_process(t, command):
+    """One that does not exist; a zombie has no memory."""
+    check('there is no process' in t.pagescan(command, '4194303').expect(1).err or command != 'scan', 'no message')
+    zombie = os.fork()
+    if not zombie:
+        os._exit(0)
+    os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+    run = t.pagescan(command, str(zombie)).expect(1)
+    check(('it has none' if command == 'scan' else 'is not tracked') in run.err, run.err)
+
+
+def as_nobody(t, *args, **how):
+    """Run the command as a user to whom root's processes are closed."""
+    os.makedirs('/run/bin', exist_ok=True)
+    shutil.copy(PAGESCAN, '/run/bin')
+    how['env'] = {'XDG_RUNTIME_DIR': None, **how.get('env', {})}
+    return t.run('/run/bin/pagescan', *args, user=NOBODY, group=NOBODY, extra_groups=[], cwd='/', **how)
+
+
+@case
+def no_permission(t):
+    t.start_victim()
+    run = as_nobody(t, 'scan', str(t.victim.pid)).expect(1)
+    check(f'cannot read the memory of {t.victim.pid}: Permission denied' in run.err, run.err)
+    run = as_nobody(t, 'untrack', str(t.victim.pid)).expect(1)
+    check(run.err, 'no message')
+    t.victim.verdict()
+
+
+@case
+def keeper_of_another_user(t):
+    """Root's is closed to others, and they are told so where it would be theirs."""
+    t.start_victim()
+    t.pre_dump('1')
+    t.victim.touch()
+    check(as_nobody(t, 'status', '--json').expect(0).out == '[]\n', 'there is a status')
+    run = as_nobody(t, 'status', '--json', env={'XDG_RUNTIME_DIR': '/run'}).expect(1)
+    check('/run/pagescan' in run.err and not run.out, f'{run.out} {run.err}')
+    as_nobody(t, 'untrack', '--all', env={'XDG_RUNTIME_DIR': '/run'}).expect(1)
+    t.dump('2', '1').incremental()
+    t.restore('2')
+
+
+# Which criu is run.
+
+
+def install(path, *lines):
+    with open(path, 'w') as file:
+        print(*lines, sep='\n', file=file)
+    os.chmod(path, 0o755)
+
+
+@case
+def criu_is_nowhere(t):
+    if any(os.path.exists(f'{path}/criu') for path in ('/usr/local/sbin', '/usr/sbin', '/sbin')):
+        raise Skip('there is a criu in a sbin directory')
+    run = t.pagescan('criu', 'check', env={'PAGESCAN_CRIU': None, 'PATH': t.dir}).expect(127)
+    check('cannot find criu in PATH' in run.err, run.err)
+    run = t.pagescan('check', env={'PAGESCAN_CRIU': None, 'PATH': t.dir}).expect(1)
+    check('not found in PATH' in run.out, run.out)
+
+
+@case
+def criu_is_not_there(t):
+    run = t.pagescan('criu', 'check', env={'PAGESCAN_CRIU': t.path('nothing')}).expect(127)
+    check(f'cannot find criu at {t.path("nothing")}' in run.err, run.err)
+    run = t.pagescan('criu', 'check', env={'PAGESCAN_CRIU': t.dir})
+    check(run.code in (1, 127) and t.dir in run.err, f'{run.code} {run.err}')
+
+
+@case
+def criu_is_too_old(t):
+    install(t.path('criu'), '#!/bin/sh', '[ "$1" = --version ] && echo "Version: 3.17.1" || exit 42')
+    environment = {'PAGESCAN_CRIU': t.path('criu')}
+    run = t.pagescan('check', env=environment).expect(1)
+    check('3.17.1; 4.0 or later is needed' in run.out, run.out)
+    t.pagescan('criu', 'dump', env=environment).expect(42)
+
+
+@case
+def criu_cannot_run(t):
+    install(t.path('criu'), '#!/bin/sh', 'echo "cannot run" >&2; exit 1')
+    run = t.pagescan('check', env={'PAGESCAN_CRIU': t.path('criu')}).expect(1)
+    check('cannot be run' in run.out, run.out)
+
+
+@case
+def criu_is_a_script(t):
+    """By PAGESCAN_CRIU it may be one, that runs the real one."""
+    install(t.path('criu'), '#!/bin/sh', f'exec {CRIU} "$@"')
+    t.environment['PAGESCAN_CRIU'] = t.path('criu')
+    t.start_victim()
+    t.pre_dump('1').full().silent()
+    t.victim.touch()
+    t.dump('2', '1').incremental()
+    t.restore('2')
+
+
+@case
+def criu_in_path_calls_pagescan(t):
+    """Such a script is passed by: what is run is the next that is a program, here one that says its arguments."""
+    os.mkdir(t.path('scripts'))
+    os.mkdir(t.path('programs'))
+    install(t.path('scripts/criu'), '#!/bin/sh', f'exec {PAGESCAN} criu "$@"')
+    shutil.copy(shutil.which('echo'), t.path('programs/criu'))
+    path = f'{t.path("scripts")}:{t.path("programs")}:{os.environ["PATH"]}'
+    run = t.run('criu', 'hello', env={'PAGESCAN_CRIU': None, 'PATH': path}, executable=t.path('scripts/criu')).expect(0)
+    check(run.out == 'hello\n', f'{run.out} {run.err}')
+
+
+@case
+def plugin_is_missing(t):
+    if os.path.exists('/usr/lib/criu/pagescan_plugin.so'):
+        raise Skip('it is installed')
+    shutil.copy(PAGESCAN, t.dir)
+    run = t.run(t.path('pagescan'), 'criu', 'check').expect(1)
+    check('cannot find pagescan_plugin.so' in run.err, run.err)
+
+
+@variants(space='a b', colon='a:b')
+def plugin_in_a_path_with(t, name):
+    os.mkdir(t.path(name))
+    shutil.copy(PAGESCAN, t.path(name))
+    shutil.copy(PLUGIN, t.path(name))
+    run = t.run(t.path(name, 'pagescan'), 'criu', 'check').expect(1)
+    check('must not contain a colon or a space' in run.err, run.err)
+
+
+# To everybody else it is criu.
+
+
+@variants(version=['--version'], nothing=[], no_command=['frobnicate'], no_option=['check', '--frobnicate'],
+          check=['check'], no_process=['dump'], bad_process=['dump', '-t', 'x'],
+          no_images=['restore', '-D', '/nowhere'],
+          features=['check', '--feature', 'list'])
+def same_as_criu(t, args):
+    plain, ours = t.run(CRIU, *args), t.pagescan('criu', *args)
+    check(ours.code == plain.code, f'exit status {ours.code}, not {plain.code}')
+    check(ours.out == plain.out, f'stdout "{ours.out}", not "{plain.out}"')
+
+
+@variants(nothing=None, users=os.path.join(PROGRAMS, 'strike.so'), users_list=f'{PROGRAMS}/strike.so:libm.so.6')
+def environment_of_scripts(t, before):
+    """What criu runs has the environment that criu was given: nothing of ours in it."""
+    t.start_victim()
+    seen = {}
+    for name, plain in (('plain', True), ('ours', False)):
+        install(t.path('script'), '#!/bin/sh', f'env -0 >{t.path(name)}.env')
+        run = t.criu('dump', name, None, '--leave-running', '--action-script', t.path('script'), plain=plain,
+                     env={'LD_PRELOAD': before})
+        with open(t.path(f'{name}.env')) as file:
+            seen[name] = {line for line in file.read().split('\0') if not line.startswith(('CRTOOLS_', 'PWD=', '_='))}
+        check('cannot be preloaded' not in run.err, run.err)
+    check(seen['ours'] == seen['plain'], f'more: {seen["ours"] - seen["plain"]}, less: {seen["plain"] - seen["ours"]}')
+    t.victim.verdict()
+
+
+@case
+def users_preload_reaches_criu(t):
+    """Told by what strike.so does."""
+    t.start_victim()
+    run = t.start_criu('pre-dump', '1', strike='write|Pre-dumping tasks|1|stop').wait_stopped()
+    maps = read_text(f'/proc/{run.process.pid}/maps')
+    check('strike.so' in maps and 'pagescan_plugin.so' in maps, maps)
+    run.go_on().expect(0)
+    t.victim.verdict()
+
+
+@case
+def standard_streams_are_closed(t):
+    """No descriptor of ours takes the place of one that criu was not given."""
+    t.start_victim()
+    os.mkdir(t.path('1'))
+    command = [PAGESCAN, 'criu', 'pre-dump', '-t', str(t.victim.pid), '-D', t.path('1'), '-o', t.path('log'), '-v4']
+    close = 'import os, sys; [os.close(fd) for fd in (0, 1, 2)]; os.execv(sys.argv[1], sys.argv[1:])'
+    t.run(sys.executable, '-c', close, *command).expect(0)
+    t.victim.touch()
+    t.dump('2', '1').incremental()
+    t.restore('2')

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What criu believes of the kernel, with and without the plugin; and where the plugin has to stand aside."""
+
+import json
+import os
+import shutil
+
+from chains import begin, end
+from kit import BUILD, CRIU, PLUGIN, PROGRAMS, Skip, case, check, variants
+
+FEATURE = 'check', '--feature', 'mem_dirty_track'
+LACKING = {
+    'scan': 'this kernel has no PAGEMAP_SCAN',
+    'uffd': 'this kernel has no asynchronous userfaultfd write-protection',
+}
+
+
+def without_soft_dirty(t):
+    """These cases tell plain criu from ours by what only ours can do."""
+    if json.loads(t.pagescan('check', '--json').out)['checks']['soft_dirty']['available']:
+        raise Skip('this kernel has soft-dirty tracking of its own')
+
+
+def plain_feature(t):
+    check(t.run(CRIU, *FEATURE).code == 1, 'plain criu believes in memory tracking')
+
+
+def our_feature(t):
+    run = t.pagescan('criu', *FEATURE).expect(0)
+    check('mem_dirty_track is supported' in run.out + run.err, f'it says {run.out} {run.err}')
+
+
+@variants(plain_first=(plain_feature, our_feature), ours_first=(our_feature, plain_feature))
+def feature_cache(t, order):
+    """Each has a cache of its own in /run, which neither reads of the other's."""
+    without_soft_dirty(t)
+    for ask in (*order, *order):
+        ask(t)
+    check({'criu.kdat', 'pagescan-criu.kdat'} <= set(os.listdir('/run')), f'caches: {os.listdir("/run")}')
+    t.start_victim()
+    t.pre_dump('1').full().silent()
+    end(t, '1')
+
+
+@case
+def feature_cache_of_a_dump(t):
+    """Rounds fill the caches too: plain criu refuses tracking as before."""
+    without_soft_dirty(t)
+    begin(t)
+    t.criu('dump', 'plain', None, '--track-mem', '--leave-running', plain=True, code=1)
+    t.victim.unharmed()
+    t.criu('dump', 'plain', None, '--leave-running', plain=True)
+    t.pre_dump('2', '1').incremental()
+    end(t, '2')
+
+
+@case
+def loaded_by_criu_alone(t):
+    """As an installed plugin, not preloaded, on a kernel where criu has already seen that there is no tracking."""
+    without_soft_dirty(t)
+    t.start_victim()
+    t.criu('dump', '1', plain=True, env={'CRIU_LIBS_DIR': BUILD}).said(
+        'standing aside', 'on a kernel without soft-dirty criu has to be run by `pagescan criu`')
+    t.victim.wait_dumped()
+    t.restore('1')
+
+
+def copied(t):
+    os.mkdir(t.path('plugins'))
+    shutil.copy(PLUGIN, t.path('plugins'))
+    return t.path('plugins')
+
+
+def empty(t):
+    os.mkdir(t.path('plugins'))
+    return t.path('plugins')
+
+
+@variants(same=lambda t: BUILD, copy=copied, empty=empty)
+def plugin_directory(t, make):
+    """Preloaded, and in the plugin directory as well: there is one device. Or not there: it works all the same."""
+    t.environment['CRIU_LIBS_DIR'] = make(t)
+    begin(t)
+    t.pre_dump('2', '1').incremental()
+    end(t, '2')
+
+
+def lacking(t, what):
+    """The start of a command on a kernel that lacks it."""
+    return [os.path.join(PROGRAMS, 'refuse'), what]
+
+
+@variants(scan='scan', uffd='uffd')
+def kernel_that_lacks(t, what):
+    """criu goes on as it would alone, with one warning; what was tracked before still is, later."""
+    without_soft_dirty(t)
+    begin(t)
+    wrap = lacking(t, what)
+    for action, args in (('dump', ['--leave-running']), ('dump', ['--leave-running', '--track-mem']),
+                         ('pre-dump', [])):
+        plain = t.criu(action, 'plain', None, *args, plain=True, wrap=wrap, code=None)
+        t.victim.unharmed()
+        ours = t.criu(action, 'ours', None, *args, wrap=wrap, code=None)
+        t.victim.unharmed()
+        check((ours.code, ours.out) == (plain.code, plain.out),
+              f'{action} {args}: {ours.code} {ours.out}, not {plain.code} {plain.out}')
+        if 'pagescan' in ours.log or ours.code == 0:
+            ours.said(LACKING[what])
+            check(ours.log.count('standing aside') == 1, f'{ours.log.count("standing aside")} warnings')
+        shutil.rmtree(t.path('ours'))
+        shutil.rmtree(t.path('plain'))
+    t.pre_dump('2', '1').incremental()
+    end(t, '2')
+
+
+@variants(scan='scan', uffd='uffd')
+def dump_on_a_kernel_that_lacks(t, what):
+    t.start_victim()
+    t.criu('dump', '1', wrap=lacking(t, what)).said(LACKING[what])
+    t.victim.wait_dumped()
+    t.restore('1')
+
+
+@variants(scan='scan', uffd='uffd')
+def check_on_a_kernel_that_lacks(t, what):
+    """pagescan check says no, and why; criu check is plain criu's."""
+    wrap = lacking(t, what)
+    run = t.run(*wrap, os.path.join(BUILD, 'pagescan'), 'check', '--json').expect(1)
+    answer = json.loads(run.out)
+    item = answer['checks'][{'scan': 'pagemap_scan', 'uffd': 'wp_async'}[what]]
+    check(not answer['usable'] and not item['available'], f'it says {run.out}')
+    plain = t.run(*wrap, CRIU, *FEATURE)
+    ours = t.run(*wrap, os.path.join(BUILD, 'pagescan'), 'criu', *FEATURE)
+    check((ours.code, ours.out) == (plain.code, plain.out), f'{ours.code} {ours.out}, not {plain.code} {plain.out}')

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The keeper is killed, told to let go, cannot be started or does not answer: full, and the log says why."""
+
+import fcntl
+import os
+import signal
+import socket
+import time
+
+from chains import NO_RECORD, begin, end
+from kit import case, check, variants, wait
+
+LOST = 'the tracking that the parent images began is lost'
+
+
+def kill_keeper(t):
+    check(len(t.keepers()) == 1, f'keepers: {t.keepers()}')
+    for pid in t.keepers():
+        os.kill(pid, signal.SIGKILL)
+
+
+@case
+def keeper_killed_between_rounds(t):
+    t.start_victim()
+    t.pre_dump('1')
+    kill_keeper(t)
+    t.victim.touch()
+    t.pre_dump('2', '1').full(LOST)
+    t.victim.touch()
+    t.dump('3', '2').incremental()
+    t.restore('3')
+
+
+@variants(before_get='openat|smaps|1', before_put='openat|clear_refs|1', after_put='write|pagescan: |1')
+def keeper_killed_within_a_round(t, strike):
+    """criu holds the userfaultfd from GET to the round's end: a new keeper takes it over with PUT."""
+    t.start_victim()
+    t.pre_dump('1')
+    t.victim.touch()
+    run = t.start_criu('pre-dump', '2', '1', strike=f'{strike}|stop').wait_stopped()
+    kill_keeper(t)
+    run.go_on().expect(0)
+    t.victim.unharmed()
+    if 'smaps' in strike:
+        run.full(LOST)
+    else:
+        run.incremental()
+    third = t.pre_dump('3', '2')
+    if 'pagescan: ' in strike:
+        third.full(LOST)
+    else:
+        third.incremental()
+    t.victim.touch()
+    t.dump('4', '3').incremental()
+    t.restore('4')
+
+
+@variants(by_pid=False, all=True)
+def untracked(t, everything):
+    begin(t)
+    run = t.pagescan('untrack', '--all' if everything else str(t.victim.pid)).expect(0)
+    check(run.out == '1 task untracked\n', run.out)
+    t.pre_dump('2', '1').full(LOST)
+    end(t, '2')
+
+
+@case
+def untracked_within_a_round(t):
+    """The round has the userfaultfd in its hands, and hands it back."""
+    begin(t)
+    run = t.start_criu('pre-dump', '2', '1', strike='openat|clear_refs|1|stop').wait_stopped()
+    t.pagescan('untrack', str(t.victim.pid)).expect(0)
+    run.go_on().expect(0).incremental()
+    t.victim.touch()
+    t.pre_dump('3', '2').incremental()
+    end(t, '3')
+
+
+@case
+def keeper_ends_when_nothing_is_tracked(t):
+    begin(t)
+    t.pagescan('untrack', '--all').expect(0)
+    wait(lambda: not t.keepers(), 'end of the keeper')
+    t.pre_dump('2', '1').full(LOST)
+    end(t, '2')
+    wait(lambda: not t.keepers(), 'end of the keeper')
+
+
+def make_file(path):
+    with open(path, 'w'):
+        pass
+
+
+def make_open_to_others(path):
+    os.mkdir(path)
+    os.chmod(path, 0o755)
+
+
+def make_anothers(path):
+    os.mkdir(path, 0o700)
+    os.chown(path, 65534, 65534)
+
+
+def make_link(path):
+    os.mkdir('/run/elsewhere', 0o700)
+    os.symlink('elsewhere', path)
+
+
+def make_lock_a_directory(path):
+    os.mkdir(path, 0o700)
+    os.mkdir(os.path.join(path, 'lock'))
+
+
+def make_socket_a_directory(path):
+    os.mkdir(path, 0o700)
+    os.mkdir(os.path.join(path, 'keeper'))
+
+
+@variants(file=make_file, open_to_others=make_open_to_others, of_another=make_anothers, link=make_link,
+          lock=make_lock_a_directory, socket=make_socket_a_directory)
+def keeper_cannot_start(t, make):
+    """No keeper, no tracking: full rounds and a warning; as soon as there can be one, all is well."""
+    make('/run/pagescan')
+    t.start_victim()
+    t.pre_dump('1').full('the next round will be a full one')
+    t.victim.touch()
+    t.pre_dump('2', '1').full('the next round will be a full one', NO_RECORD)
+    os.rename('/run/pagescan', '/run/away')
+    t.victim.touch()
+    t.pre_dump('3', '2').full(NO_RECORD)
+    end(t, '3')
+
+
+@case
+def keeper_has_no_place(t):
+    t.start_victim()
+    t.run('mount', '-o', 'remount,ro', '/run').expect(0)
+    t.pre_dump('1').full('the next round will be a full one: cannot make /run/pagescan: Read-only file system')
+    t.run('mount', '-o', 'remount,rw', '/run').expect(0)
+    t.victim.touch()
+    t.pre_dump('2', '1').full(NO_RECORD)
+    end(t, '2')
+
+
+def hang_up(sock):
+    sock.recv(100)
+
+
+def say_nonsense(sock):
+    sock.send(b'\xff' * len(sock.recv(100)))
+
+
+def say_little(sock):
+    sock.recv(100)
+    sock.send(b'\x01\x00\x00\x00')
+
+
+def agree(sock):
+    """To everything, with descriptors that are no userfaultfd."""
+    request = sock.recv(100)
+    with open('/dev/null') as null:
+        socket.send_fds(sock, [request], [null.fileno()])
+
+
+@variants(hangs_up=hang_up, says_nonsense=say_nonsense, says_little=say_little, agrees=agree)
+def keeper_is_none(t, answer):
+    """Something else (an older version, perhaps) has its place; what it says is not believed."""
+    os.mkdir('/run/pagescan', 0o700)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind('/run/pagescan/keeper')
+    listener.listen()
+    with open('/run/pagescan/lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        impostor = os.fork()
+        while not impostor:
+            with listener.accept()[0] as sock:
+                try:
+                    answer(sock)
+                except OSError:
+                    pass
+    t.start_victim()
+    t.pre_dump('1').full()
+    t.victim.touch()
+    t.pre_dump('2', '1').full('its memory is dumped in full')
+    t.victim.unharmed()
+    listener.close()
+    os.kill(impostor, signal.SIGKILL)
+    os.waitpid(impostor, 0)
+    t.pre_dump('3', '2').full('its memory is dumped in full')
+    end(t, '3')
+
+
+@case
+def keeper_does_not_answer(t):
+    """A stopped keeper costs seconds, not the round."""
+    begin(t)
+    keeper, = t.keepers()
+    os.kill(keeper, signal.SIGSTOP)
+    started = time.monotonic()
+    t.pre_dump('2', '1').full('the keeper does not answer')
+    check(time.monotonic() - started < 25, 'it took too long')
+    os.kill(keeper, signal.SIGCONT)
+    t.victim.touch()
+    t.pre_dump('3', '2').full(NO_RECORD)
+    end(t, '3')

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* When a keeper begins and ends, where it lives, and that there is one. */
+#include "keeping.h"
+
+static void it_ends_when_there_is_nothing_to_keep(void **state)
+{
+	pid_t keeper = start_keeper(0);
+	struct task task = start_task();
+	int status, dir;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(put(&task, 1), 0);
+	nap(2500);
+	assert_int_equal(get(&task.id), 1);
+	assert_int_equal(waitpid(keeper, &status, WNOHANG), 0);
+	end_task(&task);
+	assert_int_equal(await_end(keeper), 0);
+	dir = keeper_dir_open(NULL);
+	assert_int_equal(fstatat(dir, "keeper", &st, 0), -1);
+	close(dir);
+	assert_int_equal(get(&task.id), -ENOENT);
+}
+
+static void there_is_one_at_a_time(void **state)
+{
+	pid_t keeper = start_keeper(0), second;
+	struct task task = start_task();
+
+	(void)state;
+	assert_int_equal(put(&task, 1), 0);
+	second = start_keeper(0);
+	assert_int_equal(await_end(second), 0);
+	assert_int_equal(get(&task.id), 1);
+	end_child(keeper);
+	assert_int_equal(get(&task.id), -ENOENT); /* its socket is still there */
+	keeper = start_keeper(0);
+	assert_int_equal(put(&task, 1), 0);
+	assert_int_equal(get(&task.id), 1);
+	end_task(&task);
+	end_child(keeper);
+}
+
+static void its_directory_is_ours_alone(void **state)
+{
+	char path[96], target[96];
+	struct stat st;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/pagescan", runtime);
+	snprintf(target, sizeof(target), "%s/target", runtime);
+	close(keeper_dir_open(NULL));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0700);
+	for (mode_t bit = 1; bit <= 040; bit <<= 1) {
+		assert_int_equal(chmod(path, 0700 | bit), 0);
+		assert_int_equal(keeper_dir_open(NULL), -EPERM);
+	}
+	assert_int_equal(rename(path, target) | chmod(target, 0700), 0);
+	assert_int_equal(symlink(target, path), 0);
+	assert_true(keeper_dir_open(NULL) < 0);
+	assert_int_equal(unlink(path) | rmdir(target), 0);
+	close(creat(path, 0600));
+	assert_int_equal(keeper_dir_open(NULL), -ENOTDIR);
+	unlink(path);
+	unsetenv("XDG_RUNTIME_DIR");
+	assert_int_equal(keeper_dir_open(NULL), -ENOENT);
+}
+
+static volatile sig_atomic_t children_ended;
+
+static void child_ended(int signo)
+{
+	(void)signo;
+	children_ended++;
+}
+
+/* As CRIU does it: no keeper yet, and nobody may notice a child. */
+static void putting_starts_one_that_is_no_child(void **state)
+{
+	struct task task = start_task();
+	struct reason why = { "" };
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+	int inherited = open("/dev/null", O_RDONLY), dir, dropped, sock;
+	struct sigaction old, action = { .sa_handler = child_ended };
+
+	(void)state;
+	sigaction(SIGCHLD, &action, &old);
+	children_ended = 0;
+	epoch.number = 1;
+	if (keeper_put(&task.id, &epoch, task.uffd, &why))
+		fail_msg("%s", why.text);
+	assert_int_equal(get(&task.id), 1);
+	assert_int_equal(children_ended, 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), 0); /* the task alone, alive */
+	sigaction(SIGCHLD, &old, NULL);
+
+	sock = connect_keeper();
+	assert_int_equal(getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len), 0);
+	assert_int_not_equal(getsid(peer.pid), getsid(0));
+	/* Standard descriptors, lock, directory, socket, epoll, this connection, and two of the task. */
+	assert_true(comes_down_to(peer.pid, 10));
+	close(sock);
+	close(inherited);
+	dir = open_proc(peer.pid);
+	assert_int_equal(keeper_drop(0, &dropped, NULL), 0);
+	for (int i = 0; i < 1000 && !faccessat(dir, "stat", F_OK, 0); i++)
+		nap(5);
+	assert_int_not_equal(faccessat(dir, "stat", F_OK, 0), 0);
+	close(dir);
+	end_task(&task);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_DIR(it_ends_when_there_is_nothing_to_keep),
+		WITH_DIR(there_is_one_at_a_time),
+		WITH_DIR(its_directory_is_ours_alone),
+		WITH_DIR(putting_starts_one_that_is_no_child),
+	};
+
+	return cmocka_run_group_tests(tests, become_nobody, NULL);
+}
