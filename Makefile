@@ -45,6 +45,9 @@ help:
 	@echo 'demo       setup, then pre-dump, dump and restore a real process [MIB=1024 RATE=1000]'
 	@echo 'check      setup, then all tests'
 	@echo 'bench      setup, then the benchmark'
+	@echo 'torture    setup, then random processes in random rounds [SEED=n SECONDS=600]'
+	@echo 'mutants    setup, then see that the tests notice a plugin broken on purpose'
+	@echo 'check-vm   setup, then the tests on other kernels, emulated'
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
 	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR)'
 	@echo 'uninstall  remove what install installed'
@@ -96,7 +99,34 @@ check: setup
 	@$(MAKE) -s -C test/unit
 	@$(MAKE) -s -C test/unit SAN=1
 	@$(MAKE) -s -C test/zdtm
+	@$(MAKE) -s -C test/torture
 	@test/check
+
+# Torture for as long as you like: make torture SEED=n SECONDS=s. Every failure names its seed.
+torture: setup
+	@$(MAKE) -s all
+	@$(MAKE) -s -C test/torture
+	@test/torture/run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
+
+SECONDS ?= 600
+
+# Each rule broken on purpose, to see that a test notices.
+mutants: setup
+	@$(MAKE) -s all
+	@$(MAKE) -s -C test/unit
+	@$(MAKE) -s -C test/zdtm
+	@$(MAKE) -s -C test/torture
+	@test/torture/mutants/run
+
+# Other kernels, in emulated machines; see docs/compatibility.md.
+check-vm: setup
+	@$(MAKE) -s all $(O)/demo-writer
+	@$(MAKE) -s -C test/zdtm
+	@test/vm/matrix
+
+bench: setup
+	@$(MAKE) -s all $(O)/demo-writer
+	@bench/run
 
 lint: all
 	@test/lint
@@ -119,6 +149,6 @@ clean:
 distclean:
 	rm -rf build $(O)
 
-.PHONY: all help setup demo check bench lint install uninstall clean distclean
+.PHONY: all help setup demo check check-vm torture mutants bench lint install uninstall clean distclean
 
 -include $(wildcard $(O)/obj/*/*.d)
