@@ -95,15 +95,23 @@ static int read_dynamic(const struct elf *elf, struct dynamic *dynamic)
 			break;
 		}
 	}
+	for (size_t i = 0; i < 2; i++) {
+		if (!dynamic->rela[i])
+			dynamic->nr_rela[i] = 0;
+	}
 	return rela && dynamic->strings && dynamic->symbols ? 0 : -ENOEXEC;
 }
 
+/* The dynamic loader protects whole pages only: it rounds both ends of the range down (elf/dl-reloc.c). */
 static bool in_relro(const struct elf *elf, uintptr_t addr)
 {
+	const uintptr_t page = ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+
 	for (size_t i = 0; i < elf->nr_phdr; i++) {
 		const ElfW(Phdr) *phdr = &elf->phdr[i];
 
-		if (phdr->p_type == PT_GNU_RELRO && addr - (elf->base + phdr->p_vaddr) < phdr->p_memsz)
+		if (phdr->p_type == PT_GNU_RELRO && addr >= ((elf->base + phdr->p_vaddr) & page) &&
+		    addr < ((elf->base + phdr->p_vaddr + phdr->p_memsz) & page))
 			return true;
 	}
 	return false;

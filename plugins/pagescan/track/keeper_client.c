@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -163,10 +164,10 @@ static void program_path(char path[PATH_MAX])
 }
 
 /* In the child: only what is safe between fork and exec. */
-static void __attribute__((noreturn)) become_keeper(const char *path, int ready)
+static void __attribute__((noreturn)) become_keeper(const char *path, char *runtime_dir, int ready)
 {
 	char *const argv[] = { (char *)"pagescan", (char *)"keeper", NULL };
-	char *const envp[] = { NULL };
+	char *const envp[] = { runtime_dir, NULL };
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR);
 
@@ -190,11 +191,15 @@ static void __attribute__((noreturn)) become_keeper(const char *path, int ready)
 int keeper_spawn(struct reason *why)
 {
 	struct pollfd poll_fd = { .events = POLLIN };
-	char path[PATH_MAX];
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	char path[PATH_MAX], environment[PATH_MAX + 32] = "";
 	int pipe_fds[2], err = 0;
 	char byte;
 	long pid;
 
+	/* All that the keeper takes from the caller's environment: where its directory is. */
+	if (runtime_dir)
+		snprintf(environment, sizeof(environment), "XDG_RUNTIME_DIR=%s", runtime_dir);
 	program_path(path);
 	if (access(path, X_OK))
 		return reason_set(why, -errno, "cannot start the keeper: %s: %s", path, strerror(errno));
@@ -204,7 +209,7 @@ int keeper_spawn(struct reason *why)
 	/* A clone without an exit signal: CRIU's SIGCHLD handler never hears of it. */
 	pid = syscall(SYS_clone, 0, 0, 0, 0, 0);
 	if (!pid)
-		become_keeper(path, pipe_fds[1]);
+		become_keeper(path, *environment ? environment : NULL, pipe_fds[1]);
 	close(pipe_fds[1]);
 	if (pid < 0) {
 		err = reason_set(why, -errno, "fork: %s", strerror(errno));

@@ -90,9 +90,8 @@ int keeper_receive(int sock, struct keeper_message *message, int fds[2], size_t 
 	*nr_fds = 0;
 	if (got < 0)
 		return -errno;
-	if (!got)
-		return -EPIPE;
 
+	/* Descriptors come with an empty packet, too, which looks like the end of the connection. */
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
 		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS) {
 			*nr_fds = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -105,5 +104,5 @@ int keeper_receive(int sock, struct keeper_message *message, int fds[2], size_t 
 
 	while (*nr_fds)
 		close(fds[--*nr_fds]);
-	return -EPROTO;
+	return got ? -EPROTO : -EPIPE;
 }
