@@ -198,19 +198,46 @@ def same_as_criu(t, args):
     check(ours.out == plain.out, f'stdout "{ours.out}", not "{plain.out}"')
 
 
+def environment_of_script(t, name):
+    """A script that keeps the environment it is run with, and how to read that; less what criu sets for scripts."""
+    install(t.path(f'{name}.sh'), '#!/bin/sh', f'env -0 >{t.path(name)}.env')
+
+    def seen():
+        entries = read_text(t.path(f'{name}.env')).split('\0')
+        return {entry for entry in entries if not entry.startswith(('CRTOOLS_', 'PWD=', '_='))}
+    return ['--action-script', t.path(f'{name}.sh')], seen
+
+
+def same_environment(plain, ours):
+    check(plain and ours == plain, f'more: {ours - plain}, less: {plain - ours}')
+
+
 @variants(nothing=None, users=os.path.join(PROGRAMS, 'strike.so'), users_list=f'{PROGRAMS}/strike.so:libm.so.6')
 def environment_of_scripts(t, before):
     """What criu runs has the environment that criu was given: nothing of ours in it."""
     t.start_victim()
-    seen = {}
+    found = []
     for name, plain in (('plain', True), ('ours', False)):
-        install(t.path('script'), '#!/bin/sh', f'env -0 >{t.path(name)}.env')
-        run = t.criu('dump', name, None, '--leave-running', '--action-script', t.path('script'), plain=plain,
-                     env={'LD_PRELOAD': before})
-        with open(t.path(f'{name}.env')) as file:
-            seen[name] = {line for line in file.read().split('\0') if not line.startswith(('CRTOOLS_', 'PWD=', '_='))}
+        options, seen = environment_of_script(t, name)
+        run = t.criu('dump', name, None, '--leave-running', *options, plain=plain, env={'LD_PRELOAD': before})
         check('cannot be preloaded' not in run.err, run.err)
-    check(seen['ours'] == seen['plain'], f'more: {seen["ours"] - seen["plain"]}, less: {seen["plain"] - seen["ours"]}')
+        found.append(seen())
+    same_environment(*found)
+    t.victim.verdict()
+
+
+@case
+def environment_of_scripts_at_restore(t):
+    """The command may be used for restore, too."""
+    t.start_victim()
+    found = []
+    for name, plain in (('plain', True), ('ours', False)):
+        t.dump(name)
+        options, seen = environment_of_script(t, name)
+        t.criu('restore', name, None, '-d', *options, plain=plain)
+        t.victim.touch()
+        found.append(seen())
+    same_environment(*found)
     t.victim.verdict()
 
 

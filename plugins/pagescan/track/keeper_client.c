@@ -19,12 +19,15 @@
 
 #include "keeper.h"
 
-#define TIMEOUT_MS 5000
+/* Tasks are frozen meanwhile: a keeper that does not answer in this time has had its chance. */
+#define ANSWER_S 1
+/* Starting one takes some milliseconds on an idle machine. */
+#define START_MS 5000
 
 /* -ENOENT where no keeper listens. */
 static int keeper_connect(struct reason *why)
 {
-	const struct timeval timeout = { .tv_sec = TIMEOUT_MS / 1000 };
+	const struct timeval timeout = { .tv_sec = ANSWER_S };
 	struct sockaddr_un addr;
 	int dir = keeper_dir_open(why);
 	int sock, err = 0;
@@ -216,7 +219,7 @@ int keeper_spawn(struct reason *why)
 	} else {
 		waitpid((pid_t)pid, NULL, __WALL);
 		poll_fd.fd = pipe_fds[0];
-		if (poll(&poll_fd, 1, TIMEOUT_MS) != 1 || read(pipe_fds[0], &byte, 1) != 1)
+		if (poll(&poll_fd, 1, START_MS) != 1 || read(pipe_fds[0], &byte, 1) != 1)
 			err = reason_set(why, -ECHILD, "the keeper does not start (%s keeper says why)", path);
 	}
 	close(pipe_fds[0]);
