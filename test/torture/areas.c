@@ -172,17 +172,58 @@ bool op_unmap(const struct self *me)
 	return true;
 }
 
+static void protect(const struct self *me, unsigned int first, unsigned int nr, int prot)
+{
+	if (mprotect(page_addr(me, first), nr * page_size, prot))
+		complain("mprotect: %s", strerror(errno));
+}
+
+static void set_protection(const struct self *me, unsigned int first, unsigned int nr, int prot)
+{
+	protect(me, first, nr, prot);
+	for (unsigned int i = first; i < first + nr; i++)
+		me->thread->pages[i].prot = (uint8_t)prot;
+}
+
 bool op_protect(const struct self *me)
 {
-	int prot = draw_protection(me);
 	unsigned int first, nr;
 
 	if (!find_run(me, is_mapped, &first, &nr))
 		return false;
-	if (mprotect(page_addr(me, first), nr * page_size, prot))
-		complain("mprotect: %s", strerror(errno));
-	for (unsigned int i = first; i < first + nr; i++)
-		me->thread->pages[i].prot = (uint8_t)prot;
+	set_protection(me, first, nr, draw_protection(me));
+	return true;
+}
+
+static bool is_unwritable(const struct page *page)
+{
+	return is_mapped(page) && !(page->prot & PROT_WRITE);
+}
+
+bool op_unprotect(const struct self *me)
+{
+	unsigned int first, nr;
+
+	if (!find_run(me, is_unwritable, &first, &nr))
+		return false;
+	set_protection(me, first, nr, PROT_READ | PROT_WRITE);
+	return true;
+}
+
+/* Out of reach for a moment, in which CRIU may want to read it. */
+bool op_hide(const struct self *me)
+{
+	const struct page *pages = me->thread->pages;
+	unsigned int first, nr;
+
+	if (!find_run(me, is_mapped, &first, &nr))
+		return false;
+	protect(me, first, nr, PROT_NONE);
+	usleep(draw(me, 3000));
+	for (unsigned int i = first; i < first + nr; i++) {
+		if (pages[i].prot != PROT_NONE)
+			protect(me, i, 1, pages[i].prot);
+	}
 	return true;
 }
 

@@ -39,7 +39,9 @@
 	OP(map_file, 200) \
 	OP(map_huge, 40) \
 	OP(unmap, 200) \
-	OP(protect, 500) \
+	OP(protect, 300) \
+	OP(unprotect, 200) \
+	OP(hide, 100) \
 	OP(move, 200) \
 	OP(move_and_keep, 100) \
 	OP(resize, 100) \

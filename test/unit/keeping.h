@@ -87,24 +87,31 @@ static inline int64_t get(const struct identity *id)
 	return (int64_t)got.number;
 }
 
-static inline int connect_keeper(void)
+static inline int connect_at(int dir)
 {
 	struct sockaddr_un addr;
-	int dir = keeper_dir_open(NULL), sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	keeper_address(dir, &addr);
 	if (connect(sock, (struct sockaddr *)&addr, sizeof(addr))) {
 		close(sock);
 		sock = -1;
 	}
+	return sock;
+}
+
+static inline int connect_keeper(void)
+{
+	int dir = keeper_dir_open(NULL), sock = connect_at(dir);
+
 	close(dir);
 	return sock;
 }
 
-/* Wait until the keeper has no more than so many descriptors open; it closes them in its own time. */
-static inline bool comes_down_to(pid_t keeper, int fds)
+/* Wait for the keeper to have just so many descriptors; it closes connections in its own time. */
+static inline bool comes_to_fds(pid_t keeper, int fds)
 {
-	for (int i = 0; i < 400 && count_fds(keeper) > fds; i++)
+	for (int i = 0; i < 400 && count_fds(keeper) != fds; i++)
 		nap(5);
 	return count_fds(keeper) == fds;
 }

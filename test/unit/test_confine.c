@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The keeper's two walls: it can do no more than it has to, and it answers nobody but its user. Needs root to see. */
-#include "keeping.h"
+/* The keeper's two walls: it can do no more than it has to, and it answers nobody but its user. Only root can see them. */
+#include <sys/ptrace.h>
 
-/* The line of status that begins so, from behind the colon; "" if there is none. */
+#include "keeping.h"
+#include "track/confine.h"
+
+/* The value of a line of status. */
 static void read_status(pid_t pid, const char *name, char value[64])
 {
 	int dir = open_proc(pid);
@@ -10,7 +13,7 @@ static void read_status(pid_t pid, const char *name, char value[64])
 	char line[256];
 
 	assert_non_null(status);
-	value[0] = '\0';
+	*value = '\0';
 	while (fgets(line, sizeof(line), status)) {
 		if (!strncmp(line, name, strlen(name)))
 			sscanf(line + strlen(name), ": %63s", value);
@@ -19,21 +22,90 @@ static void read_status(pid_t pid, const char *name, char value[64])
 	close(dir);
 }
 
-static void it_gives_up_what_it_does_not_use(void **state)
+static bool refused(long result)
+{
+	return result == -1 && errno == EPERM;
+}
+
+static void a_confined_process_can_do_little(void **state)
 {
 	static const char *const sets[] = { "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb" };
-	pid_t keeper = start_keeper(0);
-	char value[64];
+	char value[64], byte;
+	int pair[2];
+	pid_t pid;
 
 	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = start_child();
+	if (!pid) {
+		char *const none[] = { NULL };
+		struct iovec iov = { &byte, 1 };
+		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+		if (confine(NULL) || write(pair[1], "", 1) != 1 || recvmsg(pair[1], &msg, 0) != 1)
+			end_confined(1);
+		if (!refused(open("/dev/null", O_RDONLY)) || !refused(socket(AF_INET, SOCK_STREAM, 0)) ||
+		    !refused(execve("/bin/true", none, none)) || !refused(fork()) ||
+		    !refused(ptrace(PTRACE_TRACEME, 0, 0, 0)) || !refused(kill(getppid(), 0)) || !refused(setuid(0)) ||
+		    !refused(syscall(SYS_userfaultfd, 0)))
+			end_confined(2);
+		end_confined(0);
+	}
+	assert_true(becomes_readable(pair[0]));
+	assert_int_equal(read(pair[0], &byte, 1), 1);
 	for (size_t i = 0; i < sizeof(sets) / sizeof(*sets); i++) {
-		read_status(keeper, sets[i], value);
-		if (strcmp(value, "0000000000000000") != 0 && (i != 3 || !geteuid()))
+		read_status(pid, sets[i], value);
+		if (strcmp(value, "0000000000000000") != 0)
 			fail_msg("%s is %s", sets[i], value);
 	}
-	read_status(keeper, "NoNewPrivs", value);
+	read_status(pid, "NoNewPrivs", value);
 	assert_string_equal(value, "1");
-	read_status(keeper, "Seccomp", value);
+	read_status(pid, "Seccomp", value);
 	assert_string_equal(value, "2");
+	assert_int_equal(write(pair[0], "", 1), 1);
+	assert_int_equal(await_end(pid), 0);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* True if the keeper in the directory answers this process. */
+static bool answers(int dir)
+{
+	struct keeper_message message = { .op = KEEPER_NEXT };
+	int sock = connect_at(dir), none[2];
+	size_t nr;
+
+	return sock >= 0 && !keeper_send(sock, &message, NULL, 0) && becomes_readable(sock) &&
+	       !keeper_receive(sock, &message, none, &nr);
+}
+
+/* The directory keeps others out, but not root. */
+static void it_answers_its_own_user_only(void **state)
+{
+	pid_t keeper, friend;
+	int base, dir;
+
+	(void)state;
+	assert_int_equal(chown(runtime, NOBODY, NOBODY), 0);
+	keeper = start_keeper(NOBODY);
+	base = open(runtime, O_RDONLY | O_DIRECTORY);
+	dir = openat(base, "pagescan", O_RDONLY | O_DIRECTORY);
+	friend = start_child();
+	if (!friend)
+		_exit(become_nobody(NULL) || !answers(dir));
+	assert_int_equal(await_end(friend), 0);
+	assert_false(answers(dir));
+	close(dir);
+	close(base);
 	end_child(keeper);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_confined_process_can_do_little),
+		WITH_DIR(it_answers_its_own_user_only),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,12 +73,11 @@ static void protection_lasts_until_it_lets_go(void **state)
 static void an_epoch_never_goes_back(void **state)
 {
 	pid_t keeper = start_keeper(0);
+	int fds = count_fds(keeper) + 2;
 	struct task task = start_task();
-	int fds;
 
 	(void)state;
 	assert_int_equal(put(&task, 5), 0);
-	fds = count_fds(keeper);
 	assert_int_equal(put(&task, 5), -ESTALE);
 	assert_int_equal(put(&task, 4), -ESTALE);
 	assert_int_equal(get(&task.id), 5);
@@ -88,7 +87,7 @@ static void an_epoch_never_goes_back(void **state)
 	assert_int_equal(put(&task, 1), 0);
 	assert_int_equal(get(&task.id), 1);
 	epoch.tracker[0] ^= 1;
-	assert_true(comes_down_to(keeper, fds));
+	assert_true(comes_to_fds(keeper, fds));
 	end_task(&task);
 	end_child(keeper);
 }
@@ -96,15 +95,14 @@ static void an_epoch_never_goes_back(void **state)
 static void the_end_of_a_task_is_noticed(void **state)
 {
 	pid_t keeper = start_keeper(0);
+	int fds = count_fds(keeper) + 2;
 	struct task first = start_task(), second = start_task();
-	int fds;
 
 	(void)state;
 	assert_int_equal(put(&second, 1), 0);
-	fds = count_fds(keeper);
 	assert_int_equal(put(&first, 1), 0);
 	end_task(&first);
-	assert_true(comes_down_to(keeper, fds));
+	assert_true(comes_to_fds(keeper, fds));
 	assert_int_equal(get(&first.id), -ENOENT);
 	assert_int_equal(get(&second.id), 1);
 	end_task(&second);
@@ -159,7 +157,7 @@ static void tasks_are_listed_by_rising_pid_and_dropped(void **state)
 	assert_int_equal(get(&tasks[2].id), 10);
 	assert_int_equal(keeper_drop(0, &dropped, NULL), 0);
 	assert_int_equal(dropped, 2);
-	assert_true(comes_down_to(keeper, fds));
+	assert_true(comes_to_fds(keeper, fds));
 	for (int i = 0; i < 3; i++)
 		end_task(&tasks[i]);
 	end_child(keeper);
@@ -195,18 +193,16 @@ static bool is_answered(const void *data, size_t len, int fd, size_t nr, int32_t
 
 static void odd_messages_do_not_upset_it(void **state)
 {
-	struct task task = start_task();
-	struct keeper_message good = { .version = KEEPER_VERSION, .op = KEEPER_PUT, .entry = { task.id, epoch, 0 } },
-			      bad;
-	int file = open("/dev/null", O_RDONLY);
-	char large[sizeof(good) + 8] = "";
 	pid_t keeper = start_keeper(0);
-	int fds, sock;
+	struct task task = start_task();
+	struct keeper_message good = { .version = KEEPER_VERSION, .op = KEEPER_PUT, .entry = { task.id, epoch, 0 } };
+	struct keeper_message bad;
+	char large[sizeof(good) + 8] = "";
+	int fds = count_fds(keeper) + 2, file = open("/dev/null", O_RDONLY), sock;
 	int32_t status;
 
 	(void)state;
 	assert_int_equal(put(&task, 3), 0);
-	fds = count_fds(keeper);
 	memcpy(large, &good, sizeof(good));
 	for (size_t nr = 0; nr <= 8; nr += nr < 3 ? 1 : 5) {
 		for (size_t len = 0; len < sizeof(good); len += 7)
@@ -235,7 +231,7 @@ static void odd_messages_do_not_upset_it(void **state)
 		(void)!write(sock, &good, i);
 		close(sock); /* without waiting for the answer */
 	}
-	assert_true(comes_down_to(keeper, fds));
+	assert_true(comes_to_fds(keeper, fds));
 	assert_int_equal(get(&task.id), 3);
 	close(file);
 	end_task(&task);

@@ -88,10 +88,9 @@ static void putting_starts_one_that_is_no_child(void **state)
 	(void)state;
 	sigaction(SIGCHLD, &action, &old);
 	children_ended = 0;
-	epoch.number = 1;
 	if (keeper_put(&task.id, &epoch, task.uffd, &why))
 		fail_msg("%s", why.text);
-	assert_int_equal(get(&task.id), 1);
+	assert_int_equal(get(&task.id), epoch.number);
 	assert_int_equal(children_ended, 0);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), 0); /* the task alone, alive */
 	sigaction(SIGCHLD, &old, NULL);
@@ -100,7 +99,7 @@ static void putting_starts_one_that_is_no_child(void **state)
 	assert_int_equal(getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len), 0);
 	assert_int_not_equal(getsid(peer.pid), getsid(0));
 	/* Standard descriptors, lock, directory, socket, epoll, this connection, and two of the task. */
-	assert_true(comes_down_to(peer.pid, 10));
+	assert_true(comes_to_fds(peer.pid, 10));
 	close(sock);
 	close(inherited);
 	dir = open_proc(peer.pid);
