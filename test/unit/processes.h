@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -90,6 +91,23 @@ static inline int count_fds(pid_t pid)
 	closedir(fds);
 	close(dir);
 	return nr - 2; /* "." and ".." */
+}
+
+/* The value of a line of status. */
+static inline void read_status(pid_t pid, const char *name, char value[64])
+{
+	int dir = open_proc(pid);
+	FILE *status = fdopen(openat(dir, "status", O_RDONLY), "r");
+	char line[256];
+
+	assert_non_null(status);
+	*value = '\0';
+	while (fgets(line, sizeof(line), status)) {
+		if (!strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %63s", value);
+	}
+	fclose(status);
+	close(dir);
 }
 
 static inline bool becomes_readable(int fd)

@@ -60,11 +60,11 @@ int main(void)
 {
 	static char before[1 << 16], after[1 << 16];
 	struct slot slots[] = {
+		{ .name = "getppi", .alias = "", .function = our_getpgrp },
 		{ .name = "getppid", .function = our_getppid },
 		{ .name = "getpgrp64", .alias = "getpgrp", .function = our_getpgrp },
 		{ .name = "getsid", .function = our_getsid },
 		{ .name = "getpgid", .function = our_getsid }, /* not imported */
-		{ .name = "getppi", .alias = "", .function = our_getpgrp },
 	};
 	const pid_t parent = getppid(), session = getsid_by_pointer(0);
 	const size_t nr = sizeof(slots) / sizeof(*slots);
@@ -73,7 +73,7 @@ int main(void)
 
 	slots_main_program(&elf);
 	MUST(!slots_find(&elf, slots, nr));
-	MUST(slots[0].found && slots[1].found && slots[2].found && !slots[3].found && !slots[4].found);
+	MUST(!slots[0].found && slots[1].found && slots[2].found && slots[3].found && !slots[4].found);
 	MUST(getppid() == parent && getsid_by_pointer(0) == session);
 
 	/* Of the two below, one has been called and so is resolved under lazy binding, too; the other has not. */

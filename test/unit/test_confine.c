@@ -1,26 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The keeper's two walls: it can do no more than it has to, and it answers nobody but its user. Only root can see them. */
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 
 #include "keeping.h"
 #include "track/confine.h"
-
-/* The value of a line of status. */
-static void read_status(pid_t pid, const char *name, char value[64])
-{
-	int dir = open_proc(pid);
-	FILE *status = fdopen(openat(dir, "status", O_RDONLY), "r");
-	char line[256];
-
-	assert_non_null(status);
-	*value = '\0';
-	while (fgets(line, sizeof(line), status)) {
-		if (!strncmp(line, name, strlen(name)))
-			sscanf(line + strlen(name), ": %63s", value);
-	}
-	fclose(status);
-	close(dir);
-}
 
 static bool refused(long result)
 {
@@ -82,6 +67,7 @@ static bool answers(int dir)
 /* The directory keeps others out, but not root. */
 static void it_answers_its_own_user_only(void **state)
 {
+	char value[64];
 	pid_t keeper, friend;
 	int base, dir;
 
@@ -95,9 +81,32 @@ static void it_answers_its_own_user_only(void **state)
 		_exit(become_nobody(NULL) || !answers(dir));
 	assert_int_equal(await_end(friend), 0);
 	assert_false(answers(dir));
+	read_status(keeper, "Seccomp", value);
+	assert_string_equal(value, "2");
 	close(dir);
 	close(base);
 	end_child(keeper);
+}
+
+/* Root's lies in /run, where nobody else may have been first. */
+static void the_directory_is_not_anothers(void **state)
+{
+	pid_t pid = start_child();
+
+	(void)state;
+	if (!pid) {
+		struct reason why;
+
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("none", "/run", "tmpfs", 0, NULL))
+			_exit(0); /* not in this container */
+		if (mkdir("/run/pagescan", 0700) || chown("/run/pagescan", NOBODY, NOBODY))
+			_exit(1);
+		if (keeper_dir_open(&why) != -EPERM || chown("/run/pagescan", 0, 0))
+			_exit(2);
+		_exit(keeper_dir_open(&why) < 0);
+	}
+	assert_int_equal(await_end(pid), 0);
 }
 
 int main(void)
@@ -105,6 +114,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_confined_process_can_do_little),
 		WITH_DIR(it_answers_its_own_user_only),
+		cmocka_unit_test(the_directory_is_not_anothers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

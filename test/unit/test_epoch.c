@@ -2,11 +2,14 @@
 /* pagescan.img: what was written is read again, and nothing that a file may hold makes a wrong record current. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pagescan.pb-c.h"
 #include "track/epoch.h"
 #include "unit.h"
 
@@ -19,11 +22,19 @@ static const struct epoch_record records[] = {
 	{ 99, 1UL << 40, { { 0 }, UINT64_MAX } },
 };
 
+/* The file as it is, into @bytes. */
+static void load(void)
+{
+	int fd = openat(dir, EPOCH_IMAGE, O_RDONLY);
+
+	len = (size_t)read(fd, bytes, sizeof(bytes));
+	close(fd);
+}
+
 static int set_up(void **state)
 {
 	struct epoch_image image = { 0 };
 	char path[] = "/tmp/test_epoch.XXXXXX";
-	int fd;
 
 	(void)state;
 	dir = open(mkdtemp(path), O_RDONLY | O_DIRECTORY);
@@ -32,9 +43,7 @@ static int set_up(void **state)
 	if (epoch_image_write(dir, &image, NULL))
 		return -1;
 	epoch_image_fini(&image);
-	fd = openat(dir, EPOCH_IMAGE, O_RDONLY);
-	len = (size_t)read(fd, bytes, sizeof(bytes));
-	close(fd);
+	load();
 	return 0;
 }
 
@@ -98,10 +107,104 @@ static void a_damaged_file_never_holds_another_current_record(void **state)
 	}
 }
 
+static void each_part_decides(void **state)
+{
+	struct epoch_image image = { (struct epoch_record *)records, 1 };
+	struct identity id = { .pid = records[0].pid, .start_time = records[0].start_time };
+
+	(void)state;
+	assert_true(epoch_equal(&records[0].epoch, &records[0].epoch));
+	for (size_t i = 0; i <= TRACKER_ID_SIZE; i++) {
+		struct epoch other = records[0].epoch;
+
+		if (i < TRACKER_ID_SIZE)
+			other.tracker[i] ^= 0x80;
+		else
+			other.number++;
+		assert_false(epoch_equal(&records[0].epoch, &other));
+	}
+	assert_non_null(epoch_image_find(&image, &id));
+	id.pid++;
+	assert_null(epoch_image_find(&image, &id));
+}
+
+/* No byte of a record can be another one and the record still count for its task and its epoch. */
+static void no_byte_of_a_record_is_idle(void **state)
+{
+	const struct identity id = { .pid = records[0].pid, .start_time = records[0].start_time };
+	struct epoch_image image = { 0 };
+	uint8_t *copy;
+
+	(void)state;
+	epoch_image_add(&image, &records[0]);
+	assert_int_equal(epoch_image_write(dir, &image, NULL), 0);
+	epoch_image_fini(&image);
+	load();
+	copy = malloc(len); /* of just this size, for the sanitizers */
+	for (size_t i = 0; i < len; i++) {
+		for (int flip = 1; flip < 256; flip++) {
+			const struct epoch_record *found = NULL;
+
+			memcpy(copy, bytes, len);
+			copy[i] ^= (uint8_t)flip;
+			if (!epoch_image_parse(copy, len, &image, NULL))
+				found = epoch_image_find(&image, &id);
+			if (found && epoch_equal(&found->epoch, &records[0].epoch))
+				fail_msg("byte %zu: %02x may be %02x", i, bytes[i], copy[i]);
+			epoch_image_fini(&image);
+		}
+	}
+	free(copy);
+	for (size_t cut = 0; cut < len; cut++) {
+		copy = malloc(cut + 1);
+		memcpy(copy + 1, bytes, cut);
+		assert_true(epoch_image_parse(copy + 1, cut, &image, NULL) == -EBADMSG || !image.nr);
+		epoch_image_fini(&image);
+		free(copy);
+	}
+}
+
+/* Well-formed, and yet not to be believed: a good record comes first, and is not to be believed either. */
+static void records_that_cannot_be_are_refused(void **state)
+{
+	static const struct {
+		uint32_t version, pid;
+		size_t tracker;
+		int err;
+	} images[] = {
+		{ 1, 7, 16, 0 },	{ 1, INT32_MAX, 16, 0 }, { 1, UINT32_MAX, 16, -EBADMSG },
+		{ 1, 7, 15, -EBADMSG }, { 1, 7, 17, -EBADMSG },	 { 1, 7, 0, -EBADMSG },
+		{ 2, 7, 16, -EBADMSG }, { 0, 7, 16, -EBADMSG },	 { 1, 1U << 31, 16, -EBADMSG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(images) / sizeof(*images); i++) {
+		uint8_t tracker[17] = "0123456789abcdef", packed[256] = "PAGESCAN";
+		Pagescan__Task good = PAGESCAN__TASK__INIT, task = PAGESCAN__TASK__INIT, *tasks[] = { &good, &task };
+		Pagescan__Image message = PAGESCAN__IMAGE__INIT;
+		struct epoch_image image;
+		struct reason why = { "" };
+
+		good.tracker = (ProtobufCBinaryData){ 16, tracker };
+		task.pid = images[i].pid;
+		task.tracker = (ProtobufCBinaryData){ images[i].tracker, tracker };
+		message.version = images[i].version;
+		message.n_tasks = 2;
+		message.tasks = tasks;
+		assert_int_equal(epoch_image_parse(packed, 8 + pagescan__image__pack(&message, packed + 8), &image,
+						   &why),
+				 images[i].err);
+		assert_int_equal(image.nr, images[i].err ? 0 : 2);
+		assert_int_equal(why.text[0] != '\0', images[i].err != 0);
+		epoch_image_fini(&image);
+	}
+}
+
 static void what_is_no_such_file_is_refused_with_a_reason(void **state)
 {
 	struct epoch_image image;
 	struct reason why;
+	int fd;
 
 	(void)state;
 	assert_int_equal(epoch_image_read(dir, "none", &image, &why), -ENOENT);
@@ -112,6 +215,11 @@ static void what_is_no_such_file_is_refused_with_a_reason(void **state)
 	close(openat(dir, "empty", O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(epoch_image_read(dir, "empty", &image, &why), -EBADMSG);
 	assert_true(why.text[0]);
+	fd = openat(dir, EPOCH_IMAGE, O_WRONLY);
+	assert_int_equal(ftruncate(fd, (64 << 20) + 1), 0);
+	close(fd);
+	assert_int_equal(epoch_image_read(dir, EPOCH_IMAGE, &image, &why), -EBADMSG);
+	assert_non_null(strstr(why.text, "size"));
 }
 
 /* A temporary file of a killed run, or a link in its place that leads elsewhere. */
@@ -132,14 +240,69 @@ static void writing_replaces_whole_and_follows_no_link(void **state)
 	epoch_image_fini(&got);
 }
 
+/* Who has the old file open goes on reading that one, to its end. */
+static void the_old_file_is_not_touched(void **state)
+{
+	int fd = openat(dir, EPOCH_IMAGE, O_RDONLY);
+	struct epoch_image image = { 0 };
+	uint8_t was[sizeof(bytes)];
+	struct stat st;
+
+	(void)state;
+	epoch_image_add(&image, &records[1]);
+	assert_int_equal(epoch_image_write(dir, &image, NULL), 0);
+	assert_int_equal(pread(fd, was, sizeof(was), 0), len);
+	assert_memory_equal(was, bytes, len);
+	assert_int_equal(fstatat(dir, EPOCH_IMAGE, &st, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	epoch_image_fini(&image);
+	close(fd);
+}
+
+static void a_write_that_fails_leaves_the_old_file(void **state)
+{
+	const struct rlimit small = { 20, RLIM_INFINITY }, all = { RLIM_INFINITY, RLIM_INFINITY };
+	struct epoch_image image = { (struct epoch_record *)records, 2 };
+	const size_t was = len;
+	struct reason why = { "" };
+	struct stat st;
+	int err;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &small); /* as on a full disk: some bytes fit */
+	err = epoch_image_write(dir, &image, &why);
+	setrlimit(RLIMIT_FSIZE, &all);
+	assert_int_equal(err, -EFBIG);
+	assert_true(why.text[0]);
+	assert_int_equal(fstatat(dir, EPOCH_IMAGE ".tmp", &st, AT_SYMLINK_NOFOLLOW), -1);
+	load();
+	assert_int_equal(len, was);
+
+	if (!geteuid()) {
+		assert_int_equal(seteuid(65534), 0);
+		err = epoch_image_write(dir, &image, &why);
+		assert_int_equal(seteuid(0), 0);
+		assert_int_equal(err, -EACCES);
+	}
+	unlinkat(dir, EPOCH_IMAGE, 0);
+	mkdirat(dir, EPOCH_IMAGE, 0700);
+	assert_true(epoch_image_write(dir, &image, &why) < 0);
+}
+
 int main(void)
 {
 #define IN_DIR(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(what_was_written_is_read),
 		IN_DIR(a_damaged_file_never_holds_another_current_record),
+		IN_DIR(each_part_decides),
+		IN_DIR(no_byte_of_a_record_is_idle),
+		IN_DIR(records_that_cannot_be_are_refused),
 		IN_DIR(what_is_no_such_file_is_refused_with_a_reason),
 		IN_DIR(writing_replaces_whole_and_follows_no_link),
+		IN_DIR(the_old_file_is_not_touched),
+		IN_DIR(a_write_that_fails_leaves_the_old_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,12 +128,13 @@ static void tasks_are_listed_by_rising_pid_and_dropped(void **state)
 	const time_t began = time(NULL);
 	pid_t keeper = start_keeper(0);
 	struct task tasks[3] = { start_task(), start_task(), start_task() };
-	struct list list = { .end = -1 };
+	struct list first = { .end = -1 }, list = first;
 	int dropped, fds = count_fds(keeper);
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(put(&tasks[order[i]], 10), 0);
+	assert_int_equal(keeper_list(visit, &first, NULL), 0);
 	nap(1100);
 	assert_int_equal(put(&tasks[1], 11), 0); /* the next round, still the same tracking */
 	assert_int_equal(keeper_list(visit, &list, NULL), 0);
@@ -144,6 +145,7 @@ static void tasks_are_listed_by_rising_pid_and_dropped(void **state)
 		assert_true(identity_equal(&list.v[i].id, &now));
 		assert_true(!i || list.v[i].id.pid > list.v[i - 1].id.pid);
 		assert_in_range(list.v[i].since, began, began + 1);
+		assert_int_equal(list.v[i].since, first.v[i].since);
 	}
 	list = (struct list){ .end = 2 };
 	assert_int_equal(keeper_list(visit, &list, NULL), 42);

@@ -84,9 +84,14 @@ static void putting_starts_one_that_is_no_child(void **state)
 	socklen_t len = sizeof(peer);
 	int inherited = open("/dev/null", O_RDONLY), dir, dropped, sock;
 	struct sigaction old, action = { .sa_handler = child_ended };
+	sigset_t term, mask;
+	char value[64];
 
 	(void)state;
 	sigaction(SIGCHLD, &action, &old);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, &mask);
 	children_ended = 0;
 	if (keeper_put(&task.id, &epoch, task.uffd, &why))
 		fail_msg("%s", why.text);
@@ -94,10 +99,13 @@ static void putting_starts_one_that_is_no_child(void **state)
 	assert_int_equal(children_ended, 0);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), 0); /* the task alone, alive */
 	sigaction(SIGCHLD, &old, NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 
 	sock = connect_keeper();
 	assert_int_equal(getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len), 0);
 	assert_int_not_equal(getsid(peer.pid), getsid(0));
+	read_status(peer.pid, "SigBlk", value);
+	assert_string_equal(value, "0000000000000000");
 	/* Standard descriptors, lock, directory, socket, epoll, this connection, and two of the task. */
 	assert_true(comes_to_fds(peer.pid, 10));
 	close(sock);

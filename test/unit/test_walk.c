@@ -137,6 +137,106 @@ static void walks_go_on_past_a_full_vector(void **state)
 	munmap(memory, size);
 }
 
+/* Regions that touch: the next vector must begin at the very page behind the last region. */
+static void touching_regions_are_told_apart_past_a_full_vector(void **state)
+{
+	const struct pagescan_query there = { .required = PAGESCAN_PRESENT };
+	const struct pagescan_query query = { .required = PAGESCAN_PRESENT, .returned = PAGESCAN_WRITTEN };
+	const size_t size = 5000 * page;
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register reg = { { (uintptr_t)memory, size }, UFFDIO_REGISTER_MODE_WP, 0 };
+	struct pagescan_regions found = { 0 };
+
+	(void)state;
+	madvise(memory, size, MADV_NOHUGEPAGE);
+	memset(memory, 1, size);
+	assert_int_equal(ioctl(uffd, UFFDIO_REGISTER, &reg), 0);
+	assert_int_equal(pagescan_protect(pagemap, (uintptr_t)memory, (uintptr_t)memory + size, &there, NULL), 0);
+	for (size_t at = 0; at < size; at += 2 * page)
+		memory[at] = 2;
+	assert_int_equal(pagescan_walk(pagemap, (uintptr_t)memory, (uintptr_t)memory + size, &query, &found), 0);
+	assert_int_equal(found.nr, 5000);
+	assert_int_equal(pagescan_regions_bytes(&found), size);
+	for (size_t i = 0; i < found.nr; i++)
+		assert_int_equal(found.v[i].categories, i % 2 ? 0 : PAGESCAN_WRITTEN);
+	pagescan_regions_fini(&found);
+	munmap(memory, size);
+}
+
+static void sparse_memory_is_walked_to_its_end(void **state)
+{
+	const struct pagescan_query query = { .anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED };
+	const size_t size = 1UL << 40, step = (1UL << 40) / 37 / page * page;
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct pagescan_regions found = { 0 };
+
+	(void)state;
+	assert_ptr_not_equal(memory, MAP_FAILED);
+	madvise(memory, size, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < size; at += step)
+		memory[at] = 1;
+	assert_int_equal(pagescan_walk(pagemap, (uintptr_t)memory, (uintptr_t)memory + size, &query, &found), 0);
+	assert_int_equal(found.nr, (size + step - 1) / step);
+	for (size_t i = 0; i < found.nr; i++)
+		assert_int_equal(found.v[i].start, (uintptr_t)memory + i * step);
+	pagescan_regions_fini(&found);
+	munmap(memory, size);
+}
+
+/* Pagemap cannot tell these; and an empty entry is no page to it, whatever is asked. */
+static void pagemap_refuses_what_it_cannot_tell(void **state)
+{
+	const struct pagescan_query anything = { 0 };
+	char *memory = mmap(NULL, 16 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t start = (uintptr_t)memory, end = start + 16 * page;
+	struct pagescan_regions found = { 0 };
+
+	(void)state;
+	for (int bit = 0; bit < 64; bit++) {
+		const uint64_t mask = 1UL << bit;
+		const int want = mask & ~PAGESCAN_ALL			     ? -EINVAL :
+				 mask & (PAGESCAN_HUGE | PAGESCAN_WPALLOWED) ? -EOPNOTSUPP :
+									       0;
+		const struct pagescan_query queries[] = {
+			{ .required = mask }, { .anyof = mask }, { .excluded = mask }, { .returned = mask }
+		};
+
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(pagescan_walk_pagemap(pagemap, start, start, &queries[i], &found), want);
+	}
+	memory[3 * page] = memory[4 * page] = memory[15 * page] = 1;
+	assert_int_equal(pagescan_walk_pagemap(pagemap, start, end, &anything, &found), 0);
+	assert_int_equal(found.nr, 2);
+	assert_int_equal(pagescan_regions_bytes(&found), 3 * page);
+	pagescan_regions_fini(&found);
+	munmap(memory, 16 * page);
+}
+
+/* A mask that an empty entry could answer would make a page that appears later look clean. */
+static void only_what_is_there_may_be_protected(void **state)
+{
+	const uint64_t there = PAGESCAN_PRESENT | PAGESCAN_SWAPPED;
+	const struct pagescan_query good[] = {
+		{ .required = PAGESCAN_PRESENT },
+		{ .required = PAGESCAN_SWAPPED, .anyof = PAGESCAN_WRITTEN },
+		{ .anyof = PAGESCAN_SWAPPED },
+		{ .required = PAGESCAN_WRITTEN, .anyof = there },
+	};
+	const struct pagescan_query bad[] = {
+		{ 0 },
+		{ .excluded = PAGESCAN_PRESENT },
+		{ .anyof = there | PAGESCAN_WRITTEN },
+		{ .required = PAGESCAN_WRITTEN, .anyof = PAGESCAN_WPALLOWED },
+		{ .required = PAGESCAN_WRITTEN, .returned = PAGESCAN_PRESENT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		assert_int_equal(pagescan_protect(pagemap, 0, 0, &good[i], NULL), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(pagescan_protect(pagemap, 0, 0, &bad[i], NULL), -EINVAL);
+}
+
 static void protecting_leaves_empty_entries_alone(void **state)
 {
 	const struct pagescan_query there = { .anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED };
@@ -187,6 +287,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ways_answer_alike),
 		cmocka_unit_test(walks_go_on_past_a_full_vector),
+		cmocka_unit_test(touching_regions_are_told_apart_past_a_full_vector),
+		cmocka_unit_test(sparse_memory_is_walked_to_its_end),
+		cmocka_unit_test(pagemap_refuses_what_it_cannot_tell),
+		cmocka_unit_test(only_what_is_there_may_be_protected),
 		cmocka_unit_test(protecting_leaves_empty_entries_alone),
 	};
 

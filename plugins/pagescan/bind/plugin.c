@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, smaps, criu, probe.
+ * mechanism. Calls device, smaps, criu,
+ * probe, keeper.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
@@ -14,6 +15,7 @@
 #include "device.h"
 #include "log.h"
 #include "smaps.h"
+#include "track/keeper.h"
 
 #define PUBLIC __attribute__((visibility("default")))
 
@@ -28,6 +30,7 @@ static void start(bool detect)
 	static bool tried;
 	const char *missing = criu_find();
 	struct pagescan_kernel kernel;
+	struct reason why;
 	struct elf elf;
 
 	if (missing || tried)
@@ -44,6 +47,11 @@ static void start(bool detect)
 	if (!detect && !kernel.soft_dirty) {
 		pr_warn("standing aside, criu goes on alone: on a kernel without soft-dirty criu has to be run by "
 			"`pagescan criu`\n");
+		return;
+	}
+
+	if (keeper_find_program(&why)) {
+		pr_warn("standing aside, criu goes on alone: %s\n", why.text);
 		return;
 	}
 

@@ -89,14 +89,21 @@ static int add_unless_marker(struct snapshot *snapshot, const struct pagescan_re
 	return 0;
 }
 
-/* One full question. FILE makes the kernel touch every struct page, so it is asked only where a file is mapped. */
+/*
+ * One full question. FILE makes the kernel touch every struct page, so it is asked only where a file is mapped.
+ *
+ * The kernel may put the zero page in place of a protected page that holds zeros (splitting a huge page,
+ * try_to_map_unused_to_zeropage), and keeps it protected. The parent has that page, and the fast question tells it as
+ * clean; so does this one, or a later round would look for it in images that left it out.
+ */
 static int read_whole(struct snapshot *snapshot, const struct area *first, const struct area *last,
 		      struct pagescan_regions *regions)
 {
+	const bool zeros = first->trusted && !first->file;
 	const struct pagescan_query query = {
 		.anyof = POPULATED,
-		.excluded = PAGESCAN_PFNZERO | (first->file ? PAGESCAN_FILE : 0),
-		.returned = populated_and_guard(snapshot) | PAGESCAN_WRITTEN,
+		.excluded = (zeros ? 0 : PAGESCAN_PFNZERO) | (first->file ? PAGESCAN_FILE : 0),
+		.returned = populated_and_guard(snapshot) | PAGESCAN_WRITTEN | (zeros ? PAGESCAN_PFNZERO : 0),
 	};
 	struct pagescan_regions found = { 0 };
 	int err = pagescan_walk(snapshot->pagemap_fd, first->start, last->end, &query, &found);
@@ -106,6 +113,8 @@ static int read_whole(struct snapshot *snapshot, const struct area *first, const
 		uint64_t categories = region->categories & populated_and_guard(snapshot);
 		bool written = region->categories & PAGESCAN_WRITTEN;
 
+		if (written && (region->categories & PAGESCAN_PFNZERO))
+			continue;
 		if (written || !first->trusted)
 			categories |= PAGESCAN_SOFT_DIRTY;
 		if (first->file && !written && (region->categories & PAGESCAN_SWAPPED))

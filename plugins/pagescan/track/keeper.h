@@ -63,6 +63,9 @@ int keeper_put(const struct identity *id, const struct epoch *epoch, int uffd, s
 int keeper_drop(int32_t pid, int *dropped, struct reason *why);
 int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void *ctx, struct reason *why);
 
+/* Is there a program to start as the keeper? Returns 0 or a negative errno with @why. */
+int keeper_find_program(struct reason *why);
+
 /* Start a keeper in the background, detached from the caller, and wait until it listens. */
 int keeper_spawn(struct reason *why);
 

@@ -191,6 +191,15 @@ static void __attribute__((noreturn)) become_keeper(const char *path, char *runt
 	_exit(127);
 }
 
+int keeper_find_program(struct reason *why)
+{
+	char path[PATH_MAX];
+
+	program_path(path);
+	return access(path, X_OK) ? reason_set(why, -errno, "cannot start the keeper: %s: %s", path, strerror(errno)) :
+				    0;
+}
+
 int keeper_spawn(struct reason *why)
 {
 	struct pollfd poll_fd = { .events = POLLIN };
@@ -203,9 +212,10 @@ int keeper_spawn(struct reason *why)
 	/* All that the keeper takes from the caller's environment: where its directory is. */
 	if (runtime_dir)
 		snprintf(environment, sizeof(environment), "XDG_RUNTIME_DIR=%s", runtime_dir);
+	err = keeper_find_program(why);
+	if (err)
+		return err;
 	program_path(path);
-	if (access(path, X_OK))
-		return reason_set(why, -errno, "cannot start the keeper: %s: %s", path, strerror(errno));
 	if (pipe2(pipe_fds, O_CLOEXEC))
 		return reason_set(why, -errno, "pipe: %s", strerror(errno));
 

@@ -253,6 +253,9 @@ static int reset_area(struct tracker *tracker, struct area *area, struct tracker
 	if (!area->trackable || !area->asked)
 		return area->ours ? uffd_unregister(tracker->uffd, area->start, area->end) : 0;
 
+	/* A full round holds all that it was told of, but not all that earlier rounds protected: begin anew. */
+	if (area->ours && !area->trusted && !uffd_unregister(tracker->uffd, area->start, area->end))
+		area->ours = false;
 	if (!area->ours) {
 		if (uffd_register(tracker->uffd, area->start, area->end)) {
 			summary->refused++; /* another userfaultfd's, or a kind the kernel refuses: dirty every time */
