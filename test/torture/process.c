@@ -5,11 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,12 +126,12 @@ static void threads_join(struct process *process)
 	}
 }
 
-/* Reap children, one or all. They must have ended well. */
-static void children_reap(const struct process *process, int flags)
+/* Reap the children that have ended. They must have ended well. */
+static void children_reap(const struct process *process)
 {
 	int status, pid;
 
-	while ((pid = waitpid(-1, &status, flags)) > 0) {
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		for (struct process *child = model->processes; child < model->processes + PROCESSES; child++) {
 			if (child->state != LIVING || child->pid != pid || child->parent != process - model->processes)
 				continue;
@@ -148,16 +145,16 @@ static void children_reap(const struct process *process, int flags)
 	}
 }
 
-static bool has_children(const struct process *process, bool tell)
+/* Tell all children to end. Returns false if there are none. */
+static bool children_dismiss(const struct process *process)
 {
 	bool any = false;
 
 	for (struct process *child = model->processes; child < model->processes + PROCESSES; child++) {
 		if (child->state != LIVING || child->parent != process - model->processes || child == process)
 			continue;
+		child->last_step = 1;
 		any = true;
-		if (tell)
-			child->last_step = 1;
 	}
 	return any;
 }
@@ -181,7 +178,7 @@ static void supervise(const struct self *me)
 {
 	struct process *process = me->process;
 
-	children_reap(process, WNOHANG);
+	children_reap(process);
 	for (int i = 0; i < THREADS; i++) {
 		if (i == me->number || process->threads[i].state != ENDED)
 			continue;
@@ -207,8 +204,8 @@ void live(struct process *process)
 	work(me);
 	process->leaving = true;
 	threads_join(process);
-	while (has_children(process, true)) {
-		children_reap(process, WNOHANG);
+	while (children_dismiss(process)) {
+		children_reap(process);
 		usleep(1000);
 	}
 	me->thread->state = ABSENT;

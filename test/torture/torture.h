@@ -32,7 +32,7 @@
 #define TAG_OR_ZERO (1ull << 63) /* the kernel was allowed to take the page */
 #define ROUND_SHIFT 40		 /* of the round in which a tag was drawn, for whoever looks for a bug */
 
-/* Every operation and its weight. They are in areas.c, write.c and process.c. */
+/* Every operation and its weight. They are in areas.c, advise.c, write.c and process.c. */
 /* clang-format off */
 #define ALL_OPERATIONS(OP) \
 	OP(map_anon, 300) \

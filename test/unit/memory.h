@@ -44,12 +44,13 @@ static inline void touch(char *addr, bool write)
 		(void)!process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 }
 
-/* As the tracker does at a reset. */
-static inline void protect(size_t first, size_t nr, bool is_file)
+/* As the tracker does at a reset, or with zero pages too: the kernel puts them where a protected page held zeros. */
+static inline void protect(size_t first, size_t nr, bool is_file, bool zeros)
 {
 	const struct pagescan_query query = { .required = PAGESCAN_WRITTEN,
 					      .anyof = POPULATED,
-					      .excluded = PAGESCAN_PFNZERO | (is_file ? PAGESCAN_FILE : 0) |
+					      .excluded = (zeros ? 0 : PAGESCAN_PFNZERO) |
+							  (is_file ? PAGESCAN_FILE : 0) |
 							  (kernel.guard ? PAGESCAN_GUARD : 0) };
 
 	assert_int_equal(

@@ -32,8 +32,7 @@ static void build_piece(char *at, size_t size, uint64_t *seed)
 
 	mmap(at, size, PROT_READ | PROT_WRITE, kind < 7 ? anonymous : MAP_FIXED | (kind < 9 ? MAP_PRIVATE : MAP_SHARED),
 	     kind < 7 ? -1 : file, 0);
-	if (kind == 0)
-		madvise(at, size, MADV_HUGEPAGE);
+	madvise(at, size, kind == 0 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < size / page; i++) {
 		volatile char *byte = at + i * page;
 
@@ -42,7 +41,8 @@ static void build_piece(char *at, size_t size, uint64_t *seed)
 			*byte = 1;
 			break;
 		case 1:
-			(void)*byte; /* the zero page, or the file's */
+			if (kind)	     /* pagemap.c cannot tell the huge zero page */
+				(void)*byte; /* the zero page, or the file's */
 			break;
 		}
 	}
@@ -82,7 +82,23 @@ static uint64_t some(uint64_t known, uint64_t *seed)
 	return next_random(seed) & next_random(seed) & known;
 }
 
-/* Only populated entries are compared: of empty ones the ioctl tells more or less, by what is asked. */
+static bool alike(uint64_t from, uint64_t to, const struct pagescan_query *query)
+{
+	struct pagescan_regions got = { 0 }, want = { 0 };
+	bool same;
+
+	assert_int_equal(pagescan_walk(pagemap, from, to, query, &got), 0);
+	assert_int_equal(pagescan_walk_pagemap(pagemap, from, to, query, &want), 0);
+	same = got.nr == want.nr && (!got.nr || !memcmp(got.v, want.v, got.nr * sizeof(*got.v)));
+	pagescan_regions_fini(&got);
+	pagescan_regions_fini(&want);
+	return same;
+}
+
+/*
+ * Only populated entries are compared: of empty ones the ioctl tells more or less, by what is asked. The kernel may
+ * move or swap a page between the two answers, but not three times in a row.
+ */
 static void both_ways_answer_alike(void **state)
 {
 	const uint64_t known = PAGESCAN_WRITTEN | PAGESCAN_FILE | PAGESCAN_PRESENT | PAGESCAN_SWAPPED |
@@ -94,7 +110,6 @@ static void both_ways_answer_alike(void **state)
 		char *space = build(&seed);
 
 		for (int i = 0; i < 30; i++) {
-			struct pagescan_regions got = { 0 }, want = { 0 };
 			uint64_t from = (uintptr_t)space + next_random(&seed) % (PAGES / 4) * page;
 			uint64_t to = (uintptr_t)space + (PAGES - next_random(&seed) % (PAGES / 4)) * page;
 			struct pagescan_query query = { .required = some(known, &seed),
@@ -102,14 +117,9 @@ static void both_ways_answer_alike(void **state)
 							.returned = next_random(&seed) & known,
 							.anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED };
 
-			assert_int_equal(pagescan_walk(pagemap, from, to, &query, &got), 0);
-			assert_int_equal(pagescan_walk_pagemap(pagemap, from, to, &query, &want), 0);
-			if (got.nr != want.nr || (got.nr && memcmp(got.v, want.v, got.nr * sizeof(*got.v))))
-				fail_msg("seed %lu, query %d: %lx %lx %lx -> %lx: %zu regions, %zu by pagemap", round,
-					 i, query.required, query.anyof, query.excluded, query.returned, got.nr,
-					 want.nr);
-			pagescan_regions_fini(&got);
-			pagescan_regions_fini(&want);
+			if (!alike(from, to, &query) && !alike(from, to, &query) && !alike(from, to, &query))
+				fail_msg("seed %lu, query %d: %lx %lx %lx -> %lx", round, i, query.required,
+					 query.anyof, query.excluded, query.returned);
 		}
 		munmap(space, PAGES * page);
 	}
