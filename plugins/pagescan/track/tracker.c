@@ -34,23 +34,26 @@ static bool is_registered(int pagemap_fd, const struct area *area)
 	return ioctl(pagemap_fd, PAGESCAN_IOCTL, &arg) == 1;
 }
 
-/* The same for many small neighbours by one call. */
+/*
+ * The same for many small neighbours by one call. It asks for what is not registered: the kernel passes by an area that
+ * is, without a look at its pages (fs/proc/task_mmu.c, pagemap_scan_test_walk).
+ */
 static void find_registered(int pagemap_fd, struct area *areas, size_t nr)
 {
-	const struct pagescan_query query = { .required = PAGESCAN_WPALLOWED, .returned = PAGESCAN_WPALLOWED };
+	const struct pagescan_query query = { .excluded = PAGESCAN_WPALLOWED };
 	struct pagescan_regions found = { 0 };
 	size_t at = 0;
+	int err;
 
 	if (nr == 1) {
 		areas->ours = is_registered(pagemap_fd, areas);
 		return;
 	}
-	if (pagescan_walk(pagemap_fd, areas[0].start, areas[nr - 1].end, &query, &found))
-		found.nr = 0;
+	err = pagescan_walk(pagemap_fd, areas[0].start, areas[nr - 1].end, &query, &found);
 	for (size_t i = 0; i < nr; i++) {
 		while (at < found.nr && found.v[at].end <= areas[i].start)
 			at++;
-		areas[i].ours = at < found.nr && found.v[at].start <= areas[i].start;
+		areas[i].ours = !err && (at == found.nr || found.v[at].start > areas[i].start);
 	}
 	pagescan_regions_fini(&found);
 }
