@@ -29,7 +29,8 @@ say = @printf '  %-7s %s\n' $(1) $(2);
 endif
 
 room = $(patsubst plugins/pagescan/%.c,$(O)/obj/%.o,$(wildcard plugins/pagescan/$(1)/*.c))
-LIB_OBJS := $(call room,scan) $(call room,track) $(O)/obj/track/pagescan.pb-c.o
+LIB_OBJS := $(call room,scan) $(call room,track) $(call room,audit) $(O)/obj/track/pagescan.pb-c.o \
+	$(O)/obj/audit/images.pb-c.o
 PLUGIN_OBJS := $(call room,bind)
 CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
@@ -67,17 +68,21 @@ $(O)/obj/%.o: plugins/pagescan/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(if $(filter bind/%,$*),$(CRIU_CPPFLAGS)) $(CFLAGS) -c -o $@ $<
 
-$(O)/obj/track/pagescan.pb-c.o: $(O)/gen/pagescan.pb-c.c
+$(O)/obj/%.pb-c.o:
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(O)/gen/pagescan.pb-c.c $(O)/gen/pagescan.pb-c.h &: plugins/pagescan/track/pagescan.proto
+$(O)/obj/track/pagescan.pb-c.o: $(O)/gen/pagescan.pb-c.c
+$(O)/obj/audit/images.pb-c.o: $(O)/gen/images.pb-c.c
+
+$(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 	$(call say,PROTOC,$@)
 	$(Q)mkdir -p $(O)/gen
-	$(Q)protoc-c --proto_path=plugins/pagescan/track --c_out=$(O)/gen pagescan.proto
+	$(Q)protoc-c --proto_path=$(<D) --c_out=$(O)/gen $(<F)
 
 $(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
+$(O)/obj/audit/chain.o: $(O)/gen/images.pb-c.h
 
 setup:
 	@scripts/setup

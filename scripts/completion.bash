@@ -23,8 +23,12 @@ _pagescan()
 		scan)
 			words="--help --json --required --anyof --excluded --regions $(_pagescan_pids)"
 			;;
+		verify)
+			words="--help --pid $(compgen -d -- "$word")"
+			[ "${COMP_WORDS[COMP_CWORD - 1]}" != --pid ] || words=$(_pagescan_tracked)
+			;;
 		untrack)
-			words="--help --all $(pagescan status 2>/dev/null | awk 'NR > 1 { print $1 }')"
+			words="--help --all $(_pagescan_tracked)"
 			;;
 		esac
 	fi
@@ -34,6 +38,11 @@ _pagescan()
 _pagescan_pids()
 {
 	cd /proc && echo [0-9]*
+}
+
+_pagescan_tracked()
+{
+	pagescan status 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
 complete -F _pagescan pagescan

@@ -24,6 +24,11 @@ USAGE = {
     'scan_empty': ['scan', ''],
     'scan_category': ['scan', '--required', 'present,dirty', '1'],
     'scan_no_category': ['scan', '--anyof'],
+    'verify_nothing': ['verify'],
+    'verify_no_process': ['verify', '.'],
+    'verify_no_images': ['verify', '--pid', '1'],
+    'verify_no_number': ['verify', '.', '--pid', 'init'],
+    'verify_two': ['verify', '.', '.', '--pid', '1'],
     'untrack_nothing': ['untrack'],
     'untrack_no_number': ['untrack', 'all'],
     'untrack_json': ['untrack', '--json', '1'],
@@ -40,7 +45,7 @@ def usage(t, args):
 
 @case
 def usage_help(t):
-    for args in ([], ['check'], ['status'], ['scan'], ['untrack'], ['keeper']):
+    for args in ([], ['check'], ['status'], ['scan'], ['verify'], ['untrack'], ['keeper']):
         run = t.pagescan(*args, '--help').expect(0)
         check(run.out.startswith('Usage: pagescan') and not run.err, f'{args}: {run.out} {run.err}')
     run = t.pagescan('--version').expect(0)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * device.c - answer CRIU's three acts (is tracking there, read, reset) and see its images complete. Calls round,
- * snapshot, slots, smaps, libc.
+ * snapshot, slots, smaps, verify, libc.
  *
  * Rules: what is not one of these acts goes to libc untouched, errno included; on a kernel without soft-dirty no
  * answer about a task may come from the kernel alone, since its missing soft-dirty bits would read as clean.
@@ -22,6 +22,7 @@
 #include "log.h"
 #include "round.h"
 #include "smaps.h"
+#include "verify.h"
 
 /*
  * Descriptors of CRIU's that lead to the tracker. A number may be closed and used again without our seeing it, so the
@@ -168,6 +169,10 @@ static int scan(int fd, struct pagescan_ioctl_arg *arg, struct round_task *task)
 	struct pagescan_region *vec = (struct pagescan_region *)(uintptr_t)arg->vec;
 	int nr = snapshot ? snapshot_scan(snapshot, arg) : -ENOENT;
 
+	if (nr >= 0 && (arg->return_mask & PAGESCAN_SOFT_DIRTY) && verify_answer(task, vec, (size_t)nr)) {
+		errno = EIO;
+		return -1;
+	}
 	if (nr >= 0)
 		return nr;
 	if (snapshot)
@@ -219,6 +224,9 @@ static ssize_t device_pread(int fd, void *buf, size_t size, off_t offset)
 	    snapshot_patch(snapshot, (uint64_t)offset / 8, pme, (size_t)got / sizeof(*pme))) {
 		for (size_t i = 0; i < (size_t)got / sizeof(*pme); i++)
 			pme[i] |= PME_SOFT_DIRTY;
+	} else if (verify_entries(task, (uint64_t)offset / 8, pme, (size_t)got / sizeof(*pme))) {
+		errno = EIO;
+		return -1;
 	}
 	return got;
 }

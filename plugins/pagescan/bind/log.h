@@ -11,4 +11,7 @@
 #define pr_warn(format, ...) \
 	criu.print_on_level(CRIU_LOG_WARN, "Warn  (%s:%d): pagescan: " format, __FILE__, __LINE__, ##__VA_ARGS__)
 
+#define pr_err(format, ...) \
+	criu.print_on_level(CRIU_LOG_ERROR, "Error (%s:%d): pagescan: " format, __FILE__, __LINE__, ##__VA_ARGS__)
+
 #endif

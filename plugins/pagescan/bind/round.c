@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * round.c - the round that CRIU is in. Calls track, remote, CRIU's log. CRIU works on one task after the other in one
+ * round.c - the round that CRIU is in. Calls track, remote, verify, CRIU's log. CRIU works on one task after the other in one
  * thread, so there is one round and no lock.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "log.h"
 #include "remote.h"
 #include "round.h"
+#include "verify.h"
 
 static struct {
 	bool begun;
@@ -25,14 +26,20 @@ static struct {
 	struct round_task *tasks;
 } now = { .dir = -1 };
 
+static void free_task(struct round_task *task)
+{
+	verify_end(task);
+	tracker_close(&task->tracker);
+	free(task);
+}
+
 static void round_end(void)
 {
 	while (now.tasks) {
 		struct round_task *task = now.tasks;
 
 		now.tasks = task->next;
-		tracker_close(&task->tracker);
-		free(task);
+		free_task(task);
 	}
 	epoch_image_fini(&now.parent);
 	epoch_image_fini(&now.done);
@@ -106,8 +113,7 @@ static void drop_task(int pid)
 		if (task->tracker.id.pid != pid)
 			continue;
 		*at = task->next;
-		tracker_close(&task->tracker);
-		free(task);
+		free_task(task);
 		return;
 	}
 }
@@ -132,8 +138,10 @@ void round_task_seized(int proc_dir, const struct pagescan_kernel *kernel)
 	task->visible = !tracker_open(tracker, proc_dir, kernel, &now.parent, now.parent_why.text, &remote.remote);
 	remote_fini(&remote);
 	tracker->id.pid = id.pid;
+	task->audit.mem_fd = -1;
 	task->next = now.tasks;
 	now.tasks = task;
+	verify_begin(task, proc_dir, now.dir);
 
 	if (!task->visible || tracker->uffd < 0)
 		pr_warn("%d: cannot be tracked, its memory is dumped in full: %s\n", id.pid, tracker->why.text);

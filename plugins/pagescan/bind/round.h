@@ -5,13 +5,19 @@
 #ifndef PAGESCAN_BIND_ROUND_H
 #define PAGESCAN_BIND_ROUND_H
 
+#include "audit/audit.h"
 #include "track/tracker.h"
 
-/* A task of the round. @visible: the tracker could look at its memory; else all that is known is "in doubt dirty". */
+/*
+ * A task of the round. @visible: the tracker could look at its memory; else all that is known is "in doubt dirty".
+ * @verify: answers are held against @audit (verify.h), which has no memory where the images cannot be read.
+ */
 struct round_task {
 	struct tracker tracker;
 	bool visible;
 	bool reset;
+	bool verify;
+	struct audit audit;
 	struct round_task *next;
 };
 

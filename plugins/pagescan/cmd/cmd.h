@@ -16,6 +16,7 @@ int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_untrack(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 int cmd_keeper(int argc, char **argv);
 
 /* Exit statuses: the command could not do its work; it was called wrongly. */

@@ -25,6 +25,7 @@ static const struct {
 	{ "check", cmd_check, "tell what the kernel and criu offer" },
 	{ "status", cmd_status, "list the tasks whose memory is tracked" },
 	{ "scan", cmd_scan, "show the state of a process's pages" },
+	{ "verify", cmd_verify, "hold a task's clean pages against its images" },
 	{ "untrack", cmd_untrack, "stop tracking a task, or all" },
 	{ "keeper", cmd_keeper, NULL },
 };

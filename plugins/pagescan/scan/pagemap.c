@@ -16,7 +16,7 @@
  * The frame of the shared zero page, 0 where frames are hidden: read off a page of our own that was only read. The
  * huge zero page has frames of its own, which this cannot know; small pages only.
  */
-static uint64_t zero_frame(void)
+uint64_t pagescan_zero_frame(void)
 {
 	static uint64_t frame;
 	static bool known;
@@ -61,7 +61,7 @@ static uint64_t categories_of(uint64_t pme)
 		categories |= PAGESCAN_SOFT_DIRTY;
 	if (!(pme & PME_UFFD_WP))
 		categories |= PAGESCAN_WRITTEN;
-	if ((pme & PME_PRESENT) && (pme & PME_FRAME_MASK) && (pme & PME_FRAME_MASK) == zero_frame()) {
+	if ((pme & PME_PRESENT) && (pme & PME_FRAME_MASK) && (pme & PME_FRAME_MASK) == pagescan_zero_frame()) {
 		categories |= PAGESCAN_PFNZERO;
 		categories &= ~PAGESCAN_FILE; /* pagemap calls every non-anonymous page FILE, the ioctl not this one */
 	}

@@ -50,6 +50,9 @@ struct pagescan_ioctl_arg {
 /* The low bits of a swapped entry's frame field: the swap type, then the offset (mm/swapops: MAX_SWAPFILES_SHIFT). */
 #define PME_SWAP_TYPE_MASK 0x1fULL
 
+/* The frame of the zero page, as pagemap tells it; 0 if it cannot be known (frames are hidden). */
+uint64_t pagescan_zero_frame(void);
+
 /*
  * Put @query into the kernel's form: its masks are compared after category_inverted has flipped bits, and anyof is
  * taken after the flip too. Fills the four mask fields of @arg.

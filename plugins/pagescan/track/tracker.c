@@ -109,6 +109,8 @@ static bool resume_tracking(struct tracker *tracker)
 
 static int begin_tracking(struct tracker *tracker, const struct remote *remote)
 {
+	if (!remote)
+		return reason_set(&tracker->why, -ENOENT, "it is not tracked");
 	tracker->epoch = (struct epoch){ 0 };
 	if (getrandom(tracker->epoch.tracker, TRACKER_ID_SIZE, 0) != TRACKER_ID_SIZE)
 		return reason_set(&tracker->why, -EIO, "no random bytes for the tracker's name");

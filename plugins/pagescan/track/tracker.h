@@ -36,7 +36,7 @@ struct tracker_summary {
 /*
  * Begin a round for the task behind @proc_dir (an open /proc/PID; stays the caller's). @parent: the record of the
  * parent images for this task, NULL for none, with @no_parent_why saying what is wrong with them (empty: there is
- * no parent). Returns 0, also for a task that cannot be tracked, or a negative errno with tracker->why if its memory
+ * no parent). @remote: NULL if tracking shall not begin where there is none. Returns 0, also for a task that cannot be tracked, or a negative errno with tracker->why if its memory
  * cannot even be looked at. tracker_close() is due after success.
  */
 int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_kernel *kernel,
