@@ -4,7 +4,7 @@
  *
  * pages measure SHAPE MIB PERMILLE RUN REPEATS: a child makes the memory; for a later round it is protected and
  * PERMILLE of its pages are written, spread in runs of RUN pages (PERMILLE "first": nothing is tracked yet). Then, one
- * after the other and REPEATS times:
+ * after the other and REPEATS times, each beginning with the areas in maps (CRIU reads them in smaps, which costs more):
  *   pagemap    read /proc/PID/pagemap and look at every entry, as CRIU does where it does not use the ioctl
  *   criu_mask  PAGEMAP_SCAN with the one mask that CRIU 4 has
  *   pagescan   this project's tracker, begun and asked CRIU's questions
@@ -339,6 +339,13 @@ static bool is_asked(const struct area *area)
 	return area->trackable;
 }
 
+static void read_areas(struct task *task)
+{
+	areas_fini(&task->areas);
+	if (areas_read(task->proc_dir, &task->areas))
+		die("maps");
+}
+
 /* ---- (a) read pagemap ---- */
 
 static void read_pagemap(const struct task *task, uint64_t start, uint64_t end)
@@ -360,6 +367,7 @@ static void pagemap_way(struct task *task, struct found *found)
 {
 	uint64_t start = 0, end = 0;
 
+	read_areas(task);
 	for (size_t i = 0; i < task->areas.nr; i++) {
 		const struct area *area = &task->areas.v[i];
 
@@ -458,6 +466,7 @@ static void mask_way(const struct task *task, const struct answerer *from, struc
 
 static void criu_mask_way(struct task *task, struct found *found)
 {
+	read_areas(task);
 	mask_way(task, &(struct answerer){ .pagemap_fd = task->pagemap_fd }, found);
 }
 
