@@ -132,3 +132,19 @@ def check_on_a_kernel_that_lacks(t, what):
     plain = t.run(*wrap, CRIU, *FEATURE)
     ours = t.run(*wrap, os.path.join(BUILD, 'pagescan'), 'criu', *FEATURE)
     check((ours.code, ours.out) == (plain.code, plain.out), f'{ours.code} {ours.out}, not {plain.code} {plain.out}')
+
+
+@case
+def other_tracker(t):
+    """Asked for soft-dirty the plugin leaves criu alone, whatever the kernel has; and then goes on where it was."""
+    begin(t)
+    chosen = {'PAGESCAN_TRACKER': 'soft-dirty'}
+    plain = t.criu('dump', 'plain', None, '--leave-running', plain=True)
+    ours = t.criu('dump', 'ours', None, '--leave-running', env=chosen).said('standing aside', 'PAGESCAN_TRACKER')
+    check(ours.out == plain.out, f'{ours.out}, not {plain.out}')
+    plain, ours = t.run(CRIU, *FEATURE), t.pagescan('criu', *FEATURE, env=chosen)
+    check((ours.code, ours.out) == (plain.code, plain.out), f'{ours.code} {ours.out}, not {plain.code} {plain.out}')
+    t.victim.touch()
+    t.criu('pre-dump', '2', '1', env={'PAGESCAN_TRACKER': 'none'}).said('neither uffd nor soft-dirty')
+    t.pre_dump('3', '2').incremental()
+    end(t, '3')

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, smaps, criu,
- * probe, keeper.
+ * mechanism. Calls device, smaps, criu, probe, keeper.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
@@ -25,6 +24,19 @@
  */
 PUBLIC bool pagescan_active;
 
+/* On a kernel that has both trackers the user may want the other one. */
+static bool soft_dirty_is_wanted(void)
+{
+	const char *wanted = getenv("PAGESCAN_TRACKER");
+
+	if (!wanted || !strcmp(wanted, "uffd"))
+		return false;
+	if (!strcmp(wanted, "soft-dirty"))
+		return true;
+	pr_warn("PAGESCAN_TRACKER is neither uffd nor soft-dirty but '%s': taken for uffd\n", wanted);
+	return false;
+}
+
 static void start(bool detect)
 {
 	static bool tried;
@@ -37,6 +49,10 @@ static void start(bool detect)
 		return; /* not CRIU, or one that cannot even be told so; or told already */
 	tried = true;
 
+	if (soft_dirty_is_wanted()) {
+		pr_warn("standing aside, criu goes on alone: PAGESCAN_TRACKER=soft-dirty\n");
+		return;
+	}
 	pagescan_probe(&kernel);
 	if (!kernel.scan || !kernel.wp_async) {
 		pr_warn("standing aside, criu goes on alone: this kernel has no %s (%s)\n",
