@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* When a keeper begins and ends, where it lives, and that there is one. */
+#include <sys/resource.h>
+
 #include "keeping.h"
 
 static void it_ends_when_there_is_nothing_to_keep(void **state)
@@ -67,6 +69,100 @@ static void its_directory_is_ours_alone(void **state)
 	assert_int_equal(keeper_dir_open(NULL), -ENOENT);
 }
 
+/* Tasks that need no process each: the keeper looks at nothing but what it is told. Returns the reply's status. */
+static int put_number(int32_t pid, int uffd, int pidfd)
+{
+	struct keeper_message message = { .op = KEEPER_PUT, .entry = { { pid, 1, 1 }, { "fifteen letters", 1 }, 0 } };
+	int fds[2] = { uffd, pidfd }, sock = connect_keeper();
+	size_t nr;
+
+	assert_true(sock >= 0);
+	assert_int_equal(keeper_send(sock, &message, fds, 2), 0);
+	assert_int_equal(keeper_receive(sock, &message, fds, &nr), 0);
+	close(sock);
+	return message.status;
+}
+
+static long resident_kib(pid_t pid)
+{
+	char value[64];
+
+	read_status(pid, "VmRSS", value);
+	return strtol(value, NULL, 10);
+}
+
+/* As many as its limit of descriptors allows; what is too much is refused, and nothing else suffers. */
+static void its_limit_is_refused_cleanly(void **state)
+{
+	const struct rlimit files = { 420, 420 };
+	const int room = (420 - 300) / 2;
+	struct task task;
+	struct reason why;
+	struct epoch got;
+	int pidfd, uffd, busy[300];
+	pid_t keeper = start_child();
+
+	(void)state;
+	if (!keeper) {
+		setrlimit(RLIMIT_NOFILE, &files);
+		end_confined(keeper_serve(-1, NULL) ? 1 : 0);
+	}
+	for (int i = 0; i < 400 && connect_keeper() < 0; i++)
+		nap(5);
+	task = start_task();
+	pidfd = (int)syscall(SYS_pidfd_open, task.id.pid, 0);
+	assert_int_equal(put(&task, 1), 0);
+	for (int i = 1; i < room; i++)
+		assert_int_equal(put_number(1000000 + i, task.uffd, pidfd), 0);
+	assert_int_equal(put_number(2000000, task.uffd, pidfd), -EMFILE);
+	assert_int_equal(put(&task, 2), 0); /* it has this one already */
+	/* Connections that stay are no reason to fail either, nor to spin. */
+	for (int i = 0; i < 300; i++)
+		busy[i] = connect_keeper();
+	nap(50);
+	for (int i = 0; i < 300; i++)
+		close(busy[i]);
+	assert_int_equal(keeper_get(&task.id, &got, &uffd, &why), 0);
+	close(uffd);
+	task.id.start_time++; /* a second incarnation takes the place of the first */
+	assert_int_equal(put(&task, 1), -ESTALE);
+	task.id.pid = getpid();
+	assert_int_equal(keeper_put(&task.id, &(struct epoch){ { 1 }, 1 }, task.uffd, &why), -EMFILE);
+	assert_non_null(strstr(why.text, "limit of open files"));
+	assert_int_equal(keeper_drop(1000001, &uffd, NULL), 0);
+	assert_int_equal(put_number(2000000, task.uffd, pidfd), 0);
+	close(pidfd);
+	end_child(keeper);
+}
+
+/* Sanitizers give memory back with system calls that a confined process does not have; a thousand do not make them. */
+#ifdef __SANITIZE_ADDRESS__
+#define MANY 1000
+#else
+#define MANY 10000
+#endif
+
+/* Ten thousand tasks, or as many as this machine's limit allows. */
+static void it_keeps_ten_thousand(void **state)
+{
+	pid_t keeper = start_keeper(0);
+	const long before = resident_kib(keeper);
+	struct task task = start_task();
+	int pidfd = (int)syscall(SYS_pidfd_open, task.id.pid, 0);
+	int32_t nr = 0;
+
+	(void)state;
+	assert_int_equal(put(&task, 1), 0);
+	while (nr < MANY - 1 && !put_number(1000000 + nr, task.uffd, pidfd))
+		nr++;
+	print_message("# %d tasks in %ld KiB\n", nr + 1, resident_kib(keeper) - before);
+	assert_int_equal(get(&task.id), 1);
+	assert_int_equal(count_fds(keeper) > 2 * nr, 1);
+	close(pidfd);
+	end_task(&task); /* all of them end with it, as they share its pidfd */
+	assert_int_equal(await_end(keeper), 0);
+}
+
 static volatile sig_atomic_t children_ended;
 
 static void child_ended(int signo)
@@ -125,6 +221,8 @@ int main(void)
 		WITH_DIR(it_ends_when_there_is_nothing_to_keep),
 		WITH_DIR(there_is_one_at_a_time),
 		WITH_DIR(its_directory_is_ours_alone),
+		WITH_DIR(its_limit_is_refused_cleanly),
+		WITH_DIR(it_keeps_ten_thousand),
 		WITH_DIR(putting_starts_one_that_is_no_child),
 	};
 

@@ -55,6 +55,7 @@ int keeper_receive(int sock, struct keeper_message *message, int fds[2], size_t 
  * keeper_get: the task's epoch and a descriptor of its userfaultfd (the caller's). -ENOENT: not tracked, or tracked
  * as another incarnation of the pid; no keeper is started for it.
  * keeper_put: remember @uffd (stays the caller's) for the task at @epoch; starts the keeper where there is none.
+ * -EMFILE: its limit of open files allows no more tasks (two descriptors each); those it has are as before.
  * keeper_drop: forget @pid, or all where it is 0; *dropped is their number.
  * keeper_list: call @visit for each task, by rising pid; its non-zero return ends the list and is returned.
  */

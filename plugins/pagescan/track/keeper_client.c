@@ -115,7 +115,12 @@ int keeper_put(const struct identity *id, const struct epoch *epoch, int uffd, s
 			err = ask(&message, fds, 2, NULL, why);
 	}
 	close(fds[1]);
-	if (!err && message.status)
+	if (!err && message.status == -EMFILE)
+		err = reason_set(
+			why, -EMFILE,
+			"the keeper has as many tasks as its limit of open files allows; raise that limit (prlimit "
+			"--nofile) and end tracking (pagescan untrack --all)");
+	else if (!err && message.status)
 		err = reason_set(why, message.status, "the keeper refuses the task: %s", strerror(-message.status));
 	return err;
 }

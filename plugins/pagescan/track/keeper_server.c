@@ -21,6 +21,13 @@
 
 /* With nothing to keep and nobody connected for this long the keeper ends. */
 #define IDLE_MS 2000
+/*
+ * More connections than this are closed at once; each lasts for one question. With them, a message in flight and its own
+ * files the keeper needs no more descriptors than OTHER_FDS, so tasks may have the rest of what the limit allows.
+ */
+#define CLIENTS_MAX  256
+#define OTHER_FDS    300
+#define FDS_PER_TASK 2
 /* How long to wait for a keeper that is just ending to give up the lock. */
 #define LOCK_TRIES    200
 #define LOCK_PAUSE_NS 10000000
@@ -40,6 +47,8 @@ struct keeper {
 	uid_t uid; /* who may ask */
 	struct watch listener;
 	struct watch *tasks;
+	size_t nr_tasks;
+	size_t tasks_max;
 	int clients;
 };
 
@@ -59,6 +68,7 @@ static void task_forget(struct keeper *keeper, struct watch *task)
 		at = &(*at)->next;
 	if (*at)
 		*at = task->next;
+	keeper->nr_tasks--;
 	close(task->uffd);
 	close(task->fd);
 	free(task);
@@ -95,6 +105,8 @@ static int op_put(struct keeper *keeper, const struct keeper_entry *entry, int u
 	if (old && !memcmp(old->entry.epoch.tracker, entry->epoch.tracker, TRACKER_ID_SIZE) &&
 	    entry->epoch.number <= old->entry.epoch.number)
 		return -ESTALE;
+	if (!old && keeper->nr_tasks >= keeper->tasks_max)
+		return -EMFILE;
 
 	task = calloc(1, sizeof(*task));
 	if (!task)
@@ -115,6 +127,7 @@ static int op_put(struct keeper *keeper, const struct keeper_entry *entry, int u
 		task_forget(keeper, old);
 	task->next = keeper->tasks;
 	keeper->tasks = task;
+	keeper->nr_tasks++;
 	return 0;
 }
 
@@ -189,7 +202,7 @@ static void accept_client(struct keeper *keeper)
 
 	if (sock < 0)
 		return;
-	client = calloc(1, sizeof(*client));
+	client = keeper->clients < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
 	if (client) {
 		client->kind = CLIENT;
 		client->fd = sock;
@@ -297,10 +310,10 @@ int keeper_serve(int ready, struct reason *why)
 	struct rlimit files;
 	int err;
 
-	/* Two descriptors a task. */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
+		keeper.tasks_max = files.rlim_max > OTHER_FDS ? (files.rlim_max - OTHER_FDS) / FDS_PER_TASK : 0;
 	}
 
 	keeper.dir = keeper_dir_open(why);
