@@ -5,7 +5,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rseq.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
 #include <unistd.h>
 
 #include <pagescan-criu.h>
@@ -29,6 +32,24 @@ static bool same_word_size(int pid)
 	return ident[EI_CLASS] == (sizeof(long) == 8 ? ELFCLASS64 : ELFCLASS32);
 }
 
+/*
+ * A task stopped in a restartable sequence is to abort it. The word that says so is cleared by the kernel as soon as the
+ * task runs elsewhere (kernel/rseq.c, rseq_ip_fixup), and CRIU comes to look at it after us: it is put back in the end.
+ */
+static void keep_sequence(struct remote_task *task)
+{
+	struct __ptrace_rseq_configuration rseq = { 0 };
+
+	task->sequence = 0;
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, task->pid, sizeof(rseq), &rseq) < 0 || !rseq.rseq_abi_pointer)
+		return;
+	task->sequence_at = (void *)(uintptr_t)(rseq.rseq_abi_pointer + offsetof(struct rseq, rseq_cs));
+	errno = 0;
+	task->sequence = ptrace(PTRACE_PEEKDATA, task->pid, task->sequence_at, NULL);
+	if (errno)
+		task->sequence = 0;
+}
+
 static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long *result)
 {
 	struct remote_task *task = ctx;
@@ -36,6 +57,7 @@ static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long 
 	if (!task->ctl) {
 		if (!same_word_size(task->pid))
 			return -ENOEXEC;
+		keep_sequence(task);
 		task->ctl = criu.compel_prepare(task->pid);
 		if (!task->ctl)
 			return -EPERM;
@@ -57,5 +79,7 @@ void remote_fini(struct remote_task *task)
 	/* compel_prepare() makes a socket for a parasite that is never sent; compel_cure_local() leaves it open. */
 	close(criu.compel_infect_ctx(task->ctl)->sock);
 	criu.compel_cure_local(task->ctl);
+	if (task->sequence)
+		ptrace(PTRACE_POKEDATA, task->pid, task->sequence_at, (void *)task->sequence);
 	task->ctl = NULL;
 }

@@ -11,6 +11,8 @@
 struct remote_task {
 	int pid;
 	struct parasite_ctl *ctl;
+	void *sequence_at;
+	long sequence; /* the restartable sequence that it was stopped in, 0 for none */
 	struct remote remote;
 };
 
