@@ -28,6 +28,8 @@
 #ifndef PAGESCAN_CRIU_H
 #define PAGESCAN_CRIU_H
 
+#include <stdbool.h>
+
 #include <compel/infect.h>
 
 /* CRIU's log levels (criu/include/log.h) and its printer. */
@@ -35,7 +37,8 @@ enum { CRIU_LOG_ERROR = 1, CRIU_LOG_WARN, CRIU_LOG_INFO, CRIU_LOG_DEBUG };
 
 /* The functions of the criu executable that are called. See compel/infect.h and criu-plugin.h for their contracts. */
 struct criu {
-	struct parasite_ctl *(*compel_prepare)(int pid);
+	/* Before CRIU 4.2.1 there is no second argument, and who is called without knowing it does not see it. */
+	struct parasite_ctl *(*compel_prepare)(int pid, bool handle_rseq);
 	int (*compel_syscall)(struct parasite_ctl *ctl, int nr, long *ret, unsigned long arg1, unsigned long arg2,
 			      unsigned long arg3, unsigned long arg4, unsigned long arg5, unsigned long arg6);
 	struct infect_ctx *(*compel_infect_ctx)(struct parasite_ctl *ctl);

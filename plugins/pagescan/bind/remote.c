@@ -58,7 +58,7 @@ static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long 
 		if (!same_word_size(task->pid))
 			return -ENOEXEC;
 		keep_sequence(task);
-		task->ctl = criu.compel_prepare(task->pid);
+		task->ctl = criu.compel_prepare(task->pid, false);
 		if (!task->ctl)
 			return -EPERM;
 	}
