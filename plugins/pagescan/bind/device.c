@@ -162,6 +162,12 @@ static int device_openat(int dir, const char *name, int flags, ...)
 	return fd;
 }
 
+/* Does a question by ioctl speak of soft-dirty? CRIU has others, for guard pages from 4.2 on. */
+static bool is_about_tracking(const struct pagescan_ioctl_arg *arg)
+{
+	return (arg->category_mask | arg->category_anyof_mask | arg->return_mask) & PAGESCAN_SOFT_DIRTY;
+}
+
 /* CRIU's question by ioctl: from the snapshot, or in doubt the kernel's answer with every page dirty. */
 static int scan(int fd, struct pagescan_ioctl_arg *arg, struct round_task *task)
 {
@@ -196,7 +202,7 @@ static int device_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 
-	if (request == PAGESCAN_IOCTL) {
+	if (request == PAGESCAN_IOCTL && is_about_tracking(arg)) {
 		node = node_find(fd, PAGEMAP);
 		if (node && is_ours(node, &task))
 			return scan(fd, arg, task);
