@@ -20,9 +20,10 @@ static bool is_plain(const struct page *page)
 	return page->kind == ANON && !(page->flags & GUARD);
 }
 
+/* CRIU itself looks into executable areas: it borrows the first one for its injected code, and may find its vdso there. */
 static bool may_be_guarded(const struct page *page)
 {
-	return is_anonymous(page) && !(page->flags & WIPE_ON_FORK);
+	return is_anonymous(page) && !(page->prot & PROT_EXEC) && !(page->flags & WIPE_ON_FORK);
 }
 
 static bool is_guarded(const struct page *page)

@@ -187,11 +187,13 @@ static void set_protection(const struct self *me, unsigned int first, unsigned i
 
 bool op_protect(const struct self *me)
 {
+	int prot = draw_protection(me);
 	unsigned int first, nr;
 
-	if (!find_run(me, is_mapped, &first, &nr))
+	/* As in advise.c: no guard pages in executable areas. */
+	if (!find_run(me, prot & PROT_EXEC ? is_accessible : is_mapped, &first, &nr))
 		return false;
-	set_protection(me, first, nr, draw_protection(me));
+	set_protection(me, first, nr, prot);
 	return true;
 }
 
