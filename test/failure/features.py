@@ -6,6 +6,7 @@ import os
 import shutil
 
 from chains import begin, end
+from command import environment_of_script
 from kit import BUILD, CRIU, PLUGIN, PROGRAMS, Skip, case, check, variants
 
 FEATURE = 'check', '--feature', 'mem_dirty_track'
@@ -117,6 +118,40 @@ def kernel_that_lacks(t, what):
 def dump_on_a_kernel_that_lacks(t, what):
     t.start_victim()
     t.criu('dump', '1', wrap=lacking(t, what)).said(LACKING[what])
+    t.victim.wait_dumped()
+    t.restore('1')
+
+
+def criu_with(t, old, new):
+    """A copy of criu in whose symbol table one name is another; where it runs in a tree of its own, with that."""
+    program = os.path.realpath(CRIU)
+    changed = t.path('criu')
+    if os.path.exists(os.path.dirname(program) + '/tree'):
+        shutil.copy(program, t.path('criu'))
+        program, changed = os.path.dirname(program) + '/tree/usr/sbin/criu', t.path('tree/usr/sbin/criu')
+        os.makedirs(os.path.dirname(changed))
+        os.symlink(os.path.dirname(program) + '/../lib', t.path('tree/usr/lib'))
+    shutil.copy(program, changed)
+    with open(changed, 'r+b') as file:
+        elf = file.read()
+        names = [b'\0' + name.encode().ljust(len(old), b'\0') + b'\0' for name in (old, new)]
+        check(elf.count(names[0]) == 1, f'{elf.count(names[0])} names in {program} are {old}')
+        file.seek(elf.index(names[0]))
+        file.write(names[1])
+    return t.path('criu')
+
+
+@variants(import_slot=('unlink', 'rmdir', 'does not import unlink'),
+          export=('compel_cure_local', 'compel_cure_other', 'does not export compel_cure_local'))
+def criu_that_lacks(t, what):
+    """A criu of another version, which the plugin does not know: it goes on alone, and its log says why."""
+    old, new, why = what
+    t.start_victim()
+    t.environment['PAGESCAN_CRIU'] = criu_with(t, old, new)
+    options, seen = environment_of_script(t, 'ours')
+    run = t.criu('dump', '1', None, *options).said(f'standing aside, criu goes on alone: the executable {why}')
+    check(run.log.count('standing aside') == 1 and not os.path.exists(t.path('1/pagescan.img')), 'it has not')
+    check(seen() and not any('pagescan' in entry for entry in seen()), f'scripts get {seen()}')
     t.victim.wait_dumped()
     t.restore('1')
 

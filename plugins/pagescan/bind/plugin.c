@@ -45,9 +45,13 @@ static void start(bool detect)
 	struct reason why;
 	struct elf elf;
 
-	if (missing || tried)
-		return; /* not CRIU, or one that cannot even be told so; or told already */
+	if (tried || !criu.print_on_level)
+		return; /* told already; or not CRIU, or one that cannot even be told so */
 	tried = true;
+	if (missing) {
+		pr_warn("standing aside, criu goes on alone: the executable does not export %s\n", missing);
+		return;
+	}
 
 	if (soft_dirty_is_wanted()) {
 		pr_warn("standing aside, criu goes on alone: PAGESCAN_TRACKER=soft-dirty\n");
@@ -100,7 +104,10 @@ static void forget_preload(void)
 /* A shell script that runs criu is preloaded too and must hand everything on: only CRIU itself is of interest. */
 static void __attribute__((constructor)) preloaded(void)
 {
-	if (!getenv("PAGESCAN_LD_PRELOAD") || criu_find())
+	if (!getenv("PAGESCAN_LD_PRELOAD"))
+		return;
+	criu_find();
+	if (!criu.print_on_level)
 		return;
 	forget_preload();
 	if (!pagescan_active)
