@@ -185,6 +185,11 @@ static int scan(int fd, struct pagescan_ioctl_arg *arg, struct round_task *task)
 		pr_warn("%d: no answer from the snapshot for %llx-%llx, its pages count as written: %s\n",
 			task->tracker.id.pid, (unsigned long long)arg->start, (unsigned long long)arg->end,
 			strerror(-nr));
+	if (!device.kernel.soft_dirty && (arg->category_mask | arg->category_anyof_mask) & PAGESCAN_SOFT_DIRTY) {
+		pr_warn("criu asks for written pages alone, which it did not up to 4.2\n");
+		errno = EOPNOTSUPP;
+		return -1;
+	}
 	nr = ioctl(fd, PAGESCAN_IOCTL, arg);
 	for (int i = 0; i < nr; i++)
 		vec[i].categories |= arg->return_mask & PAGESCAN_SOFT_DIRTY;
@@ -204,7 +209,8 @@ static int device_ioctl(int fd, unsigned long request, ...)
 
 	if (request == PAGESCAN_IOCTL && is_about_tracking(arg)) {
 		node = node_find(fd, PAGEMAP);
-		if (node && is_ours(node, &task))
+		/* A pagemap that was opened in some other way: whose it is we do not know. */
+		if (node ? is_ours(node, &task) : !device.kernel.soft_dirty)
 			return scan(fd, arg, task);
 	}
 	return ioctl(fd, request, arg);
@@ -274,6 +280,10 @@ static ssize_t device_write(int fd, const void *buf, size_t size)
 		return write(fd, buf, size);
 	if (task)
 		round_reset(task);
+	else
+		pr_warn("%d: cannot be tracked, its memory is dumped in full: criu has not opened its smaps, or does not "
+			"trace it\n",
+			node->pid);
 	return (ssize_t)size;
 }
 

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The device on a kernel without soft-dirty, in the slots of this program, which asks as a CRIU of another version might.
+ * The task asked about is not tracked, so whatever the way of asking, no page of it may be told clean.
+ */
+#include <errno.h>
+
+#include "bind/device.h"
+#include "bind/log.h"
+#include "bind/round.h"
+#include "bind/smaps.h"
+#include "memory.h"
+#include "processes.h"
+
+#define ANSWER 64
+
+/* What the device calls. */
+struct criu criu;
+static char said[256];
+static bool committed;
+
+static void print(unsigned int level, const char *format, ...)
+{
+	va_list args;
+
+	(void)level;
+	va_start(args, format);
+	vsnprintf(said, sizeof(said), format, args);
+	va_end(args);
+}
+
+void round_task_seized(int dir, const struct pagescan_kernel *offered)
+{
+	(void)dir;
+	(void)offered;
+}
+
+struct round_task *round_find(int pid)
+{
+	(void)pid;
+	return NULL;
+}
+
+void round_reset(struct round_task *task)
+{
+	(void)task;
+}
+
+void round_not_read(int pid, uint64_t start, uint64_t end)
+{
+	(void)pid;
+	(void)start;
+	(void)end;
+}
+
+void round_commit(void)
+{
+	committed = true;
+}
+
+int smaps_open(const struct identity *id, const char *maps)
+{
+	(void)id;
+	(void)maps;
+	return -1;
+}
+
+static pid_t task;
+static int task_dir;
+static struct pagescan_region answer[ANSWER];
+
+/* A child that has written every second page of 32, and read the others. */
+static int install(void **state)
+{
+	struct pagescan_kernel without;
+	struct elf elf;
+
+	if (set_up(state))
+		return -1;
+	map(0, PAGES, ANONYMOUS);
+	for (size_t i = 0; i < 32; i++)
+		touch(page_at(i), i % 2 == 0);
+	task = start_child();
+	if (!task) {
+		pause();
+		_exit(0);
+	}
+	task_dir = open_proc(task);
+	criu.print_on_level = print;
+	without = kernel;
+	without.soft_dirty = false;
+	slots_main_program(&elf);
+	return device_install(&elf, &without, true) ? -1 : 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	end_child(task);
+	return 0;
+}
+
+/* The device does not see every way of opening a file. */
+static int open_pagemap(bool seen)
+{
+	int fd = seen ? openat(task_dir, "pagemap", O_RDONLY | O_CLOEXEC) :
+			(int)syscall(SYS_openat, task_dir, "pagemap", O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void all_are_written(int fd)
+{
+	struct pagescan_ioctl_arg arg = question(0, 32, answer, ANSWER);
+
+	assert_int_equal(ioctl(fd, PAGESCAN_IOCTL, &arg), 16);
+	for (size_t i = 0; i < 16; i++)
+		assert_true(answer[i].categories & PAGESCAN_SOFT_DIRTY);
+	close(fd);
+}
+
+/* To be the first: of what was seen once, the device knows the inode. */
+static void every_page_is_written_if_the_opening_was_not_seen(void **state)
+{
+	(void)state;
+	all_are_written(open_pagemap(false));
+}
+
+static void every_page_is_written(void **state)
+{
+	(void)state;
+	all_are_written(open_pagemap(true));
+}
+
+static void so_it_is_by_pread(void **state)
+{
+	uint64_t pme[32] = { 0 };
+	int fd = open_pagemap(true);
+
+	(void)state;
+	assert_int_equal(pread(fd, pme, sizeof(pme), (off_t)((uintptr_t)memory / page * 8)), sizeof(pme));
+	for (size_t i = 0; i < 32; i++)
+		assert_true(pme[i] & PME_SOFT_DIRTY);
+	close(fd);
+}
+
+/* The kernel would answer that there are none. */
+static void written_pages_alone_are_refused(void **state)
+{
+	int fd = open_pagemap(true);
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct pagescan_ioctl_arg arg = question(0, 32, answer, ANSWER);
+
+		if (i)
+			arg.category_mask |= PAGESCAN_SOFT_DIRTY;
+		else
+			arg.category_anyof_mask |= PAGESCAN_SOFT_DIRTY;
+		said[0] = '\0';
+		assert_int_equal(ioctl(fd, PAGESCAN_IOCTL, &arg), -1);
+		assert_int_equal(errno, EOPNOTSUPP);
+		assert_non_null(strstr(said, "criu asks for written pages alone"));
+	}
+	close(fd);
+}
+
+static void other_questions_are_the_kernels(void **state)
+{
+	struct pagescan_ioctl_arg arg = question(0, 32, answer, ANSWER);
+	int fd = open_pagemap(true);
+
+	(void)state;
+	arg.return_mask = PAGESCAN_PRESENT;
+	assert_int_equal(ioctl(fd, PAGESCAN_IOCTL, &arg), 16);
+	for (size_t i = 0; i < 16; i++)
+		assert_int_equal(answer[i].categories, PAGESCAN_PRESENT);
+	close(fd);
+}
+
+/* The reset of a task that the round does not know succeeds, and the log says what that means. */
+static void a_reset_of_an_unknown_task_is_told(void **state)
+{
+	int fd = openat(task_dir, "clear_refs", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	said[0] = '\0';
+	assert_int_equal(write(fd, "4", 1), 1);
+	assert_non_null(strstr(said, "cannot be tracked"));
+	close(fd);
+}
+
+static void other_writes_are_the_kernels(void **state)
+{
+	int fd = openat(task_dir, "clear_refs", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	said[0] = '\0';
+	assert_int_equal(write(fd, "1", 1), 1);
+	assert_int_equal(write(fd, "nonsense", 8), -1);
+	assert_int_equal(said[0], '\0');
+	close(fd);
+}
+
+/* A device that finds not all of its slots takes none, so each is called here. */
+static void files_are_the_kernels(void **state)
+{
+	char name[] = "/tmp/test_device.XXXXXX", other[] = "/tmp/test_device.other.XXXXXX", text[8] = "";
+	int fd = mkstemp(name);
+
+	(void)state;
+	close(mkstemp(other));
+	assert_int_equal(write(fd, "4", 1), 1);
+	close(fd);
+	assert_int_equal(rename(name, other), 0);
+	fd = open(other, O_RDONLY);
+	assert_int_equal(read(fd, text, sizeof(text)), 1);
+	assert_string_equal(text, "4");
+	close(fd);
+	assert_int_equal(unlink(other), 0);
+}
+
+static void only_a_writer_of_the_statistics_commits(void **state)
+{
+	char name[] = "/tmp/test_device.XXXXXX";
+	int dir, fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(name));
+	dir = open(name, O_RDONLY | O_DIRECTORY);
+	fd = openat(dir, CRIU_STATS_DUMP, O_CREAT | O_WRONLY, 0600);
+	assert_true(committed);
+	close(fd);
+	committed = false;
+	fd = openat(dir, CRIU_STATS_DUMP, O_RDONLY);
+	assert_true(fd >= 0 && !committed);
+	close(fd);
+	unlinkat(dir, CRIU_STATS_DUMP, 0);
+	close(dir);
+	rmdir(name);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_page_is_written_if_the_opening_was_not_seen),
+		cmocka_unit_test(every_page_is_written),
+		cmocka_unit_test(so_it_is_by_pread),
+		cmocka_unit_test(written_pages_alone_are_refused),
+		cmocka_unit_test(other_questions_are_the_kernels),
+		cmocka_unit_test(a_reset_of_an_unknown_task_is_told),
+		cmocka_unit_test(other_writes_are_the_kernels),
+		cmocka_unit_test(files_are_the_kernels),
+		cmocka_unit_test(only_a_writer_of_the_statistics_commits),
+	};
+
+	return cmocka_run_group_tests(tests, install, end);
+}
