@@ -2,18 +2,22 @@
 /*
  * pagescan-criu.h - everything in CRIU that the plugin relies on, and how each thing is checked at run time.
  *
- * Written against CRIU 4.0 to 4.2. Where a check fails the plugin says which one in CRIU's log and stands aside: CRIU
+ * Written against CRIU 4.0 to 4.2.1. Where a check fails the plugin says which one in CRIU's log and stands aside: CRIU
  * goes on as it would without it. Only plugins/pagescan/bind includes this file.
  *
  *   relied on                                                       checked by
  *   ------------------------------------------------------------    ------------------------------------------------
  *   the executable exports the functions below (-rdynamic)          dlsym of each (criu_find)
+ *   their arguments (compel_prepare has one more since 4.2.1)       what the system calls in the task return (uffd.c)
+ *   the first fields of libcompel's struct infect_ctx               the socket there is one of libcompel's (remote.c)
  *   it imports the libc functions it talks to the kernel with       slots_find: all of them must be there before one
  *   through JUMP_SLOT or GLOB_DAT relocations                       is changed (device_install)
- *   a task is seized and stopped when its smaps is opened through   TracerPid of the task is this process (round.c)
- *   a descriptor of its /proc directory (parse_smaps)
- *   memory is asked about by one mask (pmc_fill), or by pread       any other mask gets the kernel's answer with
- *                                                                   everything dirty (device.c)
+ *   a task is seized and stopped when its smaps is opened through   TracerPid of the task is this process (round.c);
+ *   a descriptor of its /proc directory (parse_smaps)               not seen: all of it counts as written (device.c)
+ *   pagemap is opened through that descriptor, too                  a question about an unknown one gets the kernel's
+ *                                                                   answer with everything dirty (device.c)
+ *   memory is asked about by one mask (pmc_fill), or by pread       any other mask likewise; if it selects by
+ *                                                                   soft-dirty, it is refused (device.c)
  *   tracking is reset by writing "4" to clear_refs, once a task     nothing is protected before; without it the round
  *   and round, after its pages are drained                          has no record and the next one is full
  *   clean pages are taken from the parent only with the parent      the directory behind the link must record exactly
@@ -24,6 +28,7 @@
  *   features are cached in a file named criu.kdat                   an unknown name would be shared with plain criu:
  *                                                                   criu then trusts tracking it does not have, and
  *                                                                   its own reset fails with an error
+ *   a plugin's API version and its number of hooks                  by CRIU: it refuses to load what it does not know
  */
 #ifndef PAGESCAN_CRIU_H
 #define PAGESCAN_CRIU_H

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <pagescan-criu.h>
@@ -72,12 +73,25 @@ void remote_init(struct remote_task *task, int pid)
 	*task = (struct remote_task){ .pid = pid, .remote.syscall = remote_syscall, .remote.ctx = task };
 }
 
+/* Is it what the field of CRIU's structure says, or is that laid out otherwise than when this was built? */
+static bool is_compel_socket(int fd)
+{
+	socklen_t size = sizeof(int);
+	int type;
+
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_SEQPACKET;
+}
+
 void remote_fini(struct remote_task *task)
 {
+	int sock;
+
 	if (!task->ctl)
 		return;
 	/* compel_prepare() makes a socket for a parasite that is never sent; compel_cure_local() leaves it open. */
-	close(criu.compel_infect_ctx(task->ctl)->sock);
+	sock = criu.compel_infect_ctx(task->ctl)->sock;
+	if (is_compel_socket(sock))
+		close(sock);
 	criu.compel_cure_local(task->ctl);
 	if (task->sequence)
 		ptrace(PTRACE_POKEDATA, task->pid, task->sequence_at, (void *)task->sequence);
