@@ -119,6 +119,7 @@ SECONDS ?= 600
 mutants: setup
 	@$(MAKE) -s all
 	@$(MAKE) -s -C test/unit
+	@$(MAKE) -s -C test/unit SAN=1
 	@$(MAKE) -s -C test/zdtm
 	@$(MAKE) -s -C test/torture
 	@test/torture/mutants/run

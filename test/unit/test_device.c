@@ -9,6 +9,7 @@
 #include "bind/log.h"
 #include "bind/round.h"
 #include "bind/smaps.h"
+#include "bind/verify.h"
 #include "memory.h"
 #include "processes.h"
 
@@ -63,6 +64,23 @@ int smaps_open(const struct identity *id, const char *maps)
 	(void)id;
 	(void)maps;
 	return -1;
+}
+
+int verify_answer(struct round_task *of, const struct pagescan_region *vec, size_t nr)
+{
+	(void)of;
+	(void)vec;
+	(void)nr;
+	return 0;
+}
+
+int verify_entries(struct round_task *of, uint64_t first, const uint64_t *pme, size_t nr)
+{
+	(void)of;
+	(void)first;
+	(void)pme;
+	(void)nr;
+	return 0;
 }
 
 static pid_t task;
