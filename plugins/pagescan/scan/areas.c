@@ -80,7 +80,7 @@ int areas_add_line(struct areas *areas, const char *line)
 		areas->room = room;
 	}
 
-	area.vdso = !strcmp(name, "[vdso]");
+	area.vdso = !inode && !strcmp(name, "[vdso]");
 	area.file = inode || !is_anonymous_name(name);
 	area.trackable =
 		perms[0] == 'r' && perms[3] == 'p' && (inode || is_anonymous_name(name)) && !is_untrackable_name(name);
