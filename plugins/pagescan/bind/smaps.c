@@ -105,7 +105,7 @@ static bool take_line(struct task *task, const char *line)
 		return !parse_area(line, &vma) || add_area(task, &vma);
 
 	line += strlen(label);
-	if (!task->nr || has_flag(line, "dp") || has_flag(line, "ss"))
+	if (!task->nr || task->v[task->nr - 1].flags || has_flag(line, "dp") || has_flag(line, "ss"))
 		return false;
 	task->v[task->nr - 1].flags = strdup(line);
 	return task->v[task->nr - 1].flags;
