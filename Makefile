@@ -103,6 +103,7 @@ check: setup
 	@$(MAKE) -s all
 	@$(MAKE) -s -C test/unit
 	@$(MAKE) -s -C test/unit SAN=1
+	@$(MAKE) -s -C test/fuzz
 	@$(MAKE) -s -C test/zdtm
 	@$(MAKE) -s -C test/torture
 	@test/check

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Write the inputs that fuzzing begins with: seeds.py DIRECTORY, a subdirectory for each target."""
+
+import os
+import sys
+
+AREA = '1000-3000 rw-p 00000000 00:00 0 '
+MAPS = [
+    AREA + '\n',
+    AREA + '\n3000-4000 r--p 00001000 fe:01 123                        /usr/lib/a b.so\n'
+    '5000-6000 ---p 00000000 00:00 0 \n8000-9000 rw-s 00000000 00:01 7        /dev/zero (deleted)\n',
+    '5000-6000 rw-p 00000000 00:00 0      [heap]\n6000-7000 rw-p 00000000 00:00 0      [anon:my pool]\n'
+    '7000-8000 rw-p 00000000 00:11 8      /[aio] (deleted)\n8000-9000 rw-p 00000000 00:0f 9   /anon_hugepage (deleted)\n',
+    '7ffc00000000-7ffd00000000 rw-p 00000000 00:00 0      [stack]\n7ffe00000000-7ffe00004000 r--p 00000000 00:00 0 [vvar]\n'
+    '7ffe00004000-7ffe00006000 r-xp 00000000 00:00 0      [vdso]\n'
+    'ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0     [vsyscall]\n',
+]
+
+
+def smaps(maps, flags='rd wr mr mw me ac sd'):
+    """The same areas as smaps shows them."""
+    return ''.join(f'{line}\nSize:                  8 kB\nAnonHugePages:         0 kB\nVmFlags: {flags} \n'
+                   for line in maps.splitlines())
+
+
+def field(number, value):
+    """One field of a protobuf message: a number, or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def epoch_image(version, *tasks):
+    return b'PAGESCAN' + field(1, version) + b''.join(
+        field(2, field(1, pid) + field(2, start) + field(3, tracker) + field(4, epoch))
+        for pid, start, tracker, epoch in tasks)
+
+
+TRACKER = b'0123456789abcdef'
+
+SEEDS = {
+    'epoch': [
+        epoch_image(1),
+        epoch_image(1, (7, 99, TRACKER, 1)),
+        epoch_image(1, (7, 1 << 40, TRACKER, 1), (2**31 - 1, 0, bytes(16), 2**64 - 1)),
+        epoch_image(2, (7, 99, TRACKER, 1)),
+        epoch_image(1, (2**31, 99, TRACKER[:15], 1)),
+    ],
+    'maps': [text.encode() for text in MAPS],
+    'smaps': [(smaps(text) + '\0' + text).encode() for text in MAPS] + [
+        (smaps(MAPS[1]) + '\0' + AREA.replace('1000', '2000') + '\n').encode(),
+        (smaps(MAPS[0], 'rd wr dp') + '\0' + MAPS[0]).encode(),
+        (smaps(MAPS[0], 'rd wr ss') + '\0' + MAPS[0]).encode(),
+        (smaps(MAPS[0]) + '\0' + MAPS[1]).encode(),
+    ],
+}
+
+
+def main():
+    for target, inputs in SEEDS.items():
+        directory = os.path.join(sys.argv[1], target)
+        os.makedirs(directory)
+        for number, data in enumerate(inputs):
+            with open(os.path.join(directory, f'{number:02}'), 'wb') as file:
+                file.write(data)
+
+
+main()
