@@ -59,7 +59,10 @@ static int watch_add(struct keeper *keeper, struct watch *watch)
 	return epoll_ctl(keeper->epoll, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
 }
 
-/* Closing the last descriptor of a userfaultfd takes all protection off the task's memory. */
+/*
+ * Closing the last descriptor of a userfaultfd takes all protection off the task's memory. Closing the pidfd alone would
+ * not end its watch as long as the client that sent it has it open, too (epoll(7)), and the watch leads here.
+ */
 static void task_forget(struct keeper *keeper, struct watch *task)
 {
 	struct watch **at = &keeper->tasks;
@@ -69,6 +72,7 @@ static void task_forget(struct keeper *keeper, struct watch *task)
 	if (*at)
 		*at = task->next;
 	keeper->nr_tasks--;
+	epoll_ctl(keeper->epoll, EPOLL_CTL_DEL, task->fd, NULL);
 	close(task->uffd);
 	close(task->fd);
 	free(task);
