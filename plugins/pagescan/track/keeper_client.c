@@ -23,6 +23,8 @@
 #define ANSWER_S 1
 /* Starting one takes some milliseconds on an idle machine. */
 #define START_MS 5000
+/* The kernel's own (include/linux/err.h). */
+#define MAX_ERRNO 4095
 
 /* -ENOENT where no keeper listens. */
 static int keeper_connect(struct reason *why)
@@ -52,12 +54,19 @@ static int keeper_connect(struct reason *why)
 	return err ? err : sock;
 }
 
+/* See struct keeper_message; what is no errno must not become one here. */
+static bool is_status(int32_t status, uint32_t op)
+{
+	return status >= -MAX_ERRNO && (status <= 0 || op == KEEPER_DROP);
+}
+
 /*
  * One request and its reply on a fresh connection; *uffd, where wanted, is the descriptor that came with it. A keeper
  * that ends at this very moment looks like none: -ENOENT.
  */
 static int ask(struct keeper_message *message, const int *fds, size_t nr_fds, int *uffd, struct reason *why)
 {
+	const uint32_t op = message->op;
 	int sock = keeper_connect(why);
 	int got[2];
 	size_t nr_got = 0;
@@ -78,7 +87,7 @@ static int ask(struct keeper_message *message, const int *fds, size_t nr_fds, in
 		*uffd = got[--nr_got];
 	while (nr_got)
 		close(got[--nr_got]);
-	return 0;
+	return is_status(message->status, op) ? 0 : reason_set(why, -EPROTO, "the keeper's answer makes no sense");
 }
 
 int keeper_get(const struct identity *id, struct epoch *epoch, int *uffd, struct reason *why)
@@ -133,6 +142,8 @@ int keeper_drop(int32_t pid, int *dropped, struct reason *why)
 	*dropped = 0;
 	if (err)
 		return err;
+	if (message.status < 0)
+		return reason_set(why, message.status, "the keeper does not let go: %s", strerror(-message.status));
 	*dropped = message.status;
 	return 0;
 }
@@ -142,6 +153,7 @@ int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void 
 	struct keeper_message message = { 0 };
 
 	for (;;) {
+		const int32_t last = message.entry.id.pid;
 		int err;
 
 		message.op = KEEPER_NEXT;
@@ -149,8 +161,12 @@ int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void 
 		err = ask(&message, NULL, 0, NULL, why);
 		if (err)
 			return err;
+		if (message.status == -ENOENT)
+			return 0;
 		if (message.status)
-			return message.status == -ENOENT ? 0 : message.status;
+			return reason_set(why, message.status, "the keeper has no list: %s", strerror(-message.status));
+		if (message.entry.id.pid <= last) /* it would never end */
+			return reason_set(why, -EPROTO, "the keeper's answer makes no sense");
 		err = visit(ctx, &message.entry);
 		if (err)
 			return err;
