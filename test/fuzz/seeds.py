@@ -3,6 +3,7 @@
 """Write the inputs that fuzzing begins with: seeds.py DIRECTORY, a subdirectory for each target."""
 
 import os
+import struct
 import sys
 
 AREA = '1000-3000 rw-p 00000000 00:00 0 '
@@ -46,8 +47,40 @@ def epoch_image(version, *tasks):
 
 
 TRACKER = b'0123456789abcdef'
+GET, PUT, DROP, NEXT = 1, 2, 3, 4
+
+
+def message(op, pid, start=99, tracker=TRACKER, epoch=1, status=0):
+    """struct keeper_message in this machine's layout."""
+    return struct.pack('@IIi4xi4xQQ16sQq', 1, op, status, pid, start, 4096, tracker, epoch, 0)
+
+
+def packet(op, pid, *files, **fields):
+    """A step of fuzz_keeper.c: a message, with these of its files."""
+    choice = len(files) | sum(which << 2 + 2 * at for at, which in enumerate(files))
+    return bytes([0, 0, choice]) + message(op, pid, **fields)
+
+
+FIRST_TASK, SECOND_TASK = 2, 3
+TASKS_END, HANG_UP = bytes([0xf0]), bytes([0xf8])
+
+
+def answer(files=0, **fields):
+    """What fuzz_client.c's keeper says."""
+    return bytes([files, 0]) + message(GET, **fields)
+
 
 SEEDS = {
+    'keeper': [
+        packet(PUT, 7, 0, FIRST_TASK) + packet(GET, 7) + packet(NEXT, 0) + packet(DROP, 0) + packet(GET, 7),
+        packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 7, 1, SECOND_TASK, epoch=2) + HANG_UP + packet(GET, 7),
+        packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 8, 1, SECOND_TASK) + TASKS_END + packet(NEXT, 0) + packet(DROP, 7),
+        packet(PUT, 7, 0, FIRST_TASK) + packet(GET, 7, start=98) + packet(PUT, 7, 0, 0, epoch=3) + packet(PUT, 9, 1),
+        packet(PUT, 7, 0, 2, 2) + packet(9, 7) + bytes([0, 3, 2]) + b'abc',
+    ],
+    'client': [bytes([call]) + b''.join(answers) for call in range(4) for answers in (
+        [answer(pid=7)], [answer(1, pid=7), answer(2, pid=8)], [answer(3, pid=7)],
+        [answer(pid=7, status=-2)], [answer(pid=7), answer(pid=8), answer(pid=0, status=-2)])],
     'epoch': [
         epoch_image(1),
         epoch_image(1, (7, 99, TRACKER, 1)),
