@@ -46,7 +46,7 @@ static void a_program_rebinds_its_own_calls(void **state)
 
 /* An executable's tables as the loader would leave them. The pages at the end hold the pointers to be rebound. */
 struct image {
-	ElfW(Phdr) phdr[2];
+	ElfW(Phdr) phdr[3];
 	ElfW(Dyn) dyn[9];
 	ElfW(Sym) symbols[3];
 	ElfW(Rela) plt[2];
@@ -94,7 +94,8 @@ static int make_image(void **state)
 	image->dyn[7] = (ElfW(Dyn)){ DT_RELASZ, { sizeof(image->got) } };
 	image->phdr[0] = (ElfW(Phdr)){ .p_type = PT_DYNAMIC, .p_vaddr = offsetof(struct image, dyn) };
 	image->phdr[1] = (ElfW(Phdr)){ .p_type = PT_NULL };
-	elf = (struct elf){ base, image->phdr, 2 };
+	image->phdr[2] = (ElfW(Phdr)){ .p_type = PT_LOAD, .p_memsz = 2 * size, .p_flags = PF_R | PF_W };
+	elf = (struct elf){ base, image->phdr, 3 };
 	return 0;
 }
 

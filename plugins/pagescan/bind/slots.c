@@ -6,6 +6,9 @@
  * JUMP_SLOT relocation (calls through the PLT) or a GLOB_DAT one (-fno-plt, function addresses). With lazy binding
  * the pointer may not be resolved yet, which does not matter: it is replaced, and our functions call libc through
  * slots of their own.
+ *
+ * The program headers are believed, as the kernel and the loader have acted on them. The tables are not: an executable
+ * may be damaged where nobody has looked yet, so every access is held within its loaded segments.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -26,10 +29,10 @@
 #endif
 
 struct dynamic {
-	const char *strings;
+	ElfW(Addr) strings;
+	ElfW(Addr) symbols;
+	ElfW(Addr) rela[2]; /* DT_JMPREL, DT_RELA */
 	size_t strings_size;
-	const ElfW(Sym) *symbols;
-	const ElfW(Rela) *rela[2]; /* DT_JMPREL, DT_RELA */
 	size_t nr_rela[2];
 };
 
@@ -49,37 +52,65 @@ void slots_main_program(struct elf *elf)
 }
 
 /* glibc has relocated these pointers in place on most architectures, musl never does. */
-static const void *pointer(const struct elf *elf, ElfW(Addr) value)
+static ElfW(Addr) absolute(const struct elf *elf, ElfW(Addr) value)
 {
-	return (const void *)(value < elf->base ? elf->base + value : value);
+	return value < elf->base ? elf->base + value : value;
+}
+
+/* The memory at @addr if @len bytes of it lie in one segment with these rights, else NULL. */
+static void *loaded(const struct elf *elf, ElfW(Addr) addr, size_t len, ElfW(Word) rights)
+{
+	for (size_t i = 0; i < elf->nr_phdr; i++) {
+		const ElfW(Phdr) *phdr = &elf->phdr[i];
+		const ElfW(Addr) offset = addr - (elf->base + phdr->p_vaddr);
+
+		if (phdr->p_type == PT_LOAD && (phdr->p_flags & rights) == rights && offset <= phdr->p_memsz &&
+		    len <= phdr->p_memsz - offset)
+			return (void *)addr;
+	}
+	return NULL;
+}
+
+/* An entry of a table, or a slot: these are aligned. */
+static void *loaded_aligned(const struct elf *elf, ElfW(Addr) addr, size_t len, ElfW(Word) rights)
+{
+	return addr % sizeof(ElfW(Addr)) ? NULL : loaded(elf, addr, len, rights);
+}
+
+/* NULL where the string does not end within the strings. */
+static const char *string_at(const struct elf *elf, const struct dynamic *dynamic, size_t at)
+{
+	const size_t left = at < dynamic->strings_size ? dynamic->strings_size - at : 0;
+	const char *string = loaded(elf, dynamic->strings + at, left, PF_R);
+
+	return string && strnlen(string, left) < left ? string : NULL;
 }
 
 static int read_dynamic(const struct elf *elf, struct dynamic *dynamic)
 {
-	const ElfW(Dyn) *dyn = NULL;
+	ElfW(Addr) at = 0;
+	const ElfW(Dyn) *dyn;
 	bool rela = true;
 
 	*dynamic = (struct dynamic){ 0 };
 	for (size_t i = 0; i < elf->nr_phdr; i++) {
 		if (elf->phdr[i].p_type == PT_DYNAMIC)
-			dyn = (const void *)(elf->base + elf->phdr[i].p_vaddr);
+			at = elf->base + elf->phdr[i].p_vaddr;
 	}
-	if (!dyn)
-		return -ENOEXEC;
 
-	for (; dyn->d_tag != DT_NULL; dyn++) {
+	for (; (dyn = loaded_aligned(elf, at, sizeof(*dyn), PF_R)) && dyn->d_tag != DT_NULL; at += sizeof(*dyn)) {
 		switch (dyn->d_tag) {
 		case DT_STRTAB:
-			dynamic->strings = pointer(elf, dyn->d_un.d_ptr);
+			dynamic->strings = absolute(elf, dyn->d_un.d_ptr);
 			break;
 		case DT_STRSZ:
 			dynamic->strings_size = dyn->d_un.d_val;
 			break;
 		case DT_SYMTAB:
-			dynamic->symbols = pointer(elf, dyn->d_un.d_ptr);
+			dynamic->symbols = absolute(elf, dyn->d_un.d_ptr);
 			break;
 		case DT_JMPREL:
-			dynamic->rela[0] = pointer(elf, dyn->d_un.d_ptr);
+			dynamic->rela[0] = absolute(elf, dyn->d_un.d_ptr);
 			break;
 		case DT_PLTRELSZ:
 			dynamic->nr_rela[0] = dyn->d_un.d_val / sizeof(ElfW(Rela));
@@ -88,7 +119,7 @@ static int read_dynamic(const struct elf *elf, struct dynamic *dynamic)
 			rela = dyn->d_un.d_val == DT_RELA;
 			break;
 		case DT_RELA:
-			dynamic->rela[1] = pointer(elf, dyn->d_un.d_ptr);
+			dynamic->rela[1] = absolute(elf, dyn->d_un.d_ptr);
 			break;
 		case DT_RELASZ:
 			dynamic->nr_rela[1] = dyn->d_un.d_val / sizeof(ElfW(Rela));
@@ -141,6 +172,30 @@ static struct slot *slot_named(struct slot *slots, size_t nr, const char *name)
 	return NULL;
 }
 
+static int walk_one(const struct elf *elf, const struct dynamic *dynamic, const ElfW(Rela) *rela, struct slot *slots,
+		    size_t nr, bool bind)
+{
+	const unsigned long type = ELF64_R_TYPE(rela->r_info);
+	const ElfW(Sym) *symbol;
+	const char *name;
+	struct slot *slot;
+	void **pointer;
+
+	if (type != RELOC_JUMP_SLOT && type != RELOC_GLOB_DAT)
+		return 0;
+	symbol = loaded_aligned(elf, dynamic->symbols + ELF64_R_SYM(rela->r_info) * sizeof(*symbol), sizeof(*symbol),
+				PF_R);
+	name = symbol ? string_at(elf, dynamic, symbol->st_name) : NULL;
+	slot = name ? slot_named(slots, nr, name) : NULL;
+	if (!slot)
+		return 0;
+	pointer = loaded_aligned(elf, elf->base + rela->r_offset, sizeof(*pointer), PF_W);
+	if (!pointer)
+		return -ENOEXEC;
+	slot->found = true;
+	return bind ? set_slot(elf, pointer, slot->function) : 0;
+}
+
 static int walk(const struct elf *elf, struct slot *slots, size_t nr, bool bind)
 {
 	struct dynamic dynamic;
@@ -148,20 +203,10 @@ static int walk(const struct elf *elf, struct slot *slots, size_t nr, bool bind)
 
 	for (size_t table = 0; !err && table < 2; table++) {
 		for (size_t i = 0; !err && i < dynamic.nr_rela[table]; i++) {
-			const ElfW(Rela) *rela = &dynamic.rela[table][i];
-			unsigned long type = ELF64_R_TYPE(rela->r_info);
-			struct slot *slot;
-			size_t name;
+			const ElfW(Rela) *rela =
+				loaded_aligned(elf, dynamic.rela[table] + i * sizeof(*rela), sizeof(*rela), PF_R);
 
-			if (type != RELOC_JUMP_SLOT && type != RELOC_GLOB_DAT)
-				continue;
-			name = dynamic.symbols[ELF64_R_SYM(rela->r_info)].st_name;
-			slot = name < dynamic.strings_size ? slot_named(slots, nr, dynamic.strings + name) : NULL;
-			if (!slot)
-				continue;
-			slot->found = true;
-			if (bind)
-				err = set_slot(elf, (void **)(elf->base + rela->r_offset), slot->function);
+			err = rela ? walk_one(elf, &dynamic, rela, slots, nr, bind) : -ENOEXEC;
 		}
 	}
 	return err;

@@ -30,7 +30,10 @@ struct elf {
 /* The main executable of this process. */
 void slots_main_program(struct elf *elf);
 
-/* Look which of the functions @elf imports. Changes nothing. Returns 0 or -ENOEXEC (no usable dynamic section). */
+/*
+ * Look which of the functions @elf imports. Changes nothing. Returns 0 or -ENOEXEC: no usable dynamic section, or one
+ * that leads out of the object's own segments.
+ */
 int slots_find(const struct elf *elf, struct slot *slots, size_t nr);
 
 /*
