@@ -3,6 +3,7 @@
 """Write the inputs that fuzzing begins with: seeds.py DIRECTORY, a subdirectory for each target."""
 
 import os
+import platform
 import struct
 import sys
 
@@ -70,7 +71,32 @@ def answer(files=0, **fields):
     return bytes([files, 0]) + message(GET, **fields)
 
 
+# The executable of fuzz_elf.c: its segments, and where in them the seeds put what.
+BASE, DATA = 0x10000000, 0x20000
+STRINGS, SYMBOLS, TABLES, DYNAMIC, SLOTS = 0, 0x40, 0xa0, DATA, DATA + 0x200
+JUMP_SLOT, GLOB_DAT = (1026, 1025) if platform.machine() == 'aarch64' else (7, 6)
+STRTAB, SYMTAB, RELA, RELASZ, STRSZ, PLTREL, PLTRELSZ, JMPREL = 5, 6, 7, 8, 10, 20, 2, 23
+
+
+def executable(base=BASE, relro=0, **changed):
+    """Imports of wanted (twice) and other. Addresses as glibc leaves them (base), or as musl does (0)."""
+    values = {STRTAB: base + STRINGS, STRSZ: 24, SYMTAB: base + SYMBOLS, JMPREL: base + TABLES, PLTRELSZ: 48,
+              PLTREL: RELA, RELA: base + TABLES + 48, RELASZ: 24}
+    values.update({globals()[name]: value for name, value in changed.items()})
+    symbols = b''.join(struct.pack('=I20x', name) for name in (0, 1, 10))
+    tables = b''.join(struct.pack('=QQQ', SLOTS + 8 * at, symbol << 32 | kind, 0)
+                      for at, (symbol, kind) in enumerate([(1, JUMP_SLOT), (2, JUMP_SLOT), (1, GLOB_DAT)]))
+    text = (b'\0wanted64\0other\0'.ljust(SYMBOLS, b'\0') + symbols).ljust(TABLES, b'\0') + tables
+    dynamic = b''.join(struct.pack('=QQ', *entry) for entry in values.items())
+    return struct.pack('=IIII', DYNAMIC, DATA, relro, len(text)) + text + dynamic
+
+
 SEEDS = {
+    'elf': [
+        executable(), executable(base=0), executable(relro=0x1000),
+        executable(PLTRELSZ=24), executable(STRSZ=15), executable(PLTREL=17), executable(RELASZ=2**63),
+        executable(SYMTAB=BASE + DATA), executable(STRTAB=2**64 - 1), executable(JMPREL=BASE + DATA + 0x1800 - 48),
+    ],
     'keeper': [
         packet(PUT, 7, 0, FIRST_TASK) + packet(GET, 7) + packet(NEXT, 0) + packet(DROP, 0) + packet(GET, 7),
         packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 7, 1, SECOND_TASK, epoch=2) + HANG_UP + packet(GET, 7),
