@@ -91,7 +91,25 @@ def executable(base=BASE, relro=0, **changed):
     return struct.pack('=IIII', DYNAMIC, DATA, relro, len(text)) + text + dynamic
 
 
+def pagemap(*entries, pages_id=1, magic=0x56084025):
+    """pagemap-7.img, behind its length, as fuzz_chain.c takes it."""
+    messages = [field(1, pages_id)] + [
+        field(1, addr) + field(2, pages & 2**32 - 1) + field(4, flags) + (field(5, pages) if wide else b'')
+        for addr, pages, flags, wide in entries]
+    data = struct.pack('=II', 0x54564319, magic) + b''.join(struct.pack('=I', len(m)) + m for m in messages)
+    return struct.pack('=H', len(data)) + data
+
+
+IN_PARENT, LAZY, PRESENT = 1, 2, 4
+YOUNG = pagemap((0x10000, 2, PRESENT, False), (0x20000, 16, IN_PARENT, True), (0x40000, 1, LAZY | PRESENT, False))
+OLD = pagemap((0x10000, 1, PRESENT, False), (0x20000, 8, PRESENT, False), (0x30000, 16, IN_PARENT, False))
+
 SEEDS = {
+    'chain': [
+        YOUNG, YOUNG + OLD, YOUNG + OLD + OLD, pagemap(), pagemap(pages_id=9), pagemap(magic=1), YOUNG[:30],
+        pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((0, 2**63 // 4096, PRESENT, True), (2**63, 1, PRESENT, True)),
+        pagemap((0x20000, 1, PRESENT, False), (0x10000, 1, PRESENT, False)), pagemap((0x10000, 1, 8, False)),
+    ],
     'elf': [
         executable(), executable(base=0), executable(relro=0x1000),
         executable(PLTRELSZ=24), executable(STRSZ=15), executable(PLTREL=17), executable(RELASZ=2**63),

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Three image directories, each the parent of the one before it, whose pagemap images hold anything (the input's parts,
+ * behind their lengths): they are refused with a reason, or every address is found where a plain search finds it.
+ */
+#include <errno.h>
+
+#include "audit/chain.h"
+#include "fuzz.h"
+
+#define LAYERS 3
+#define PID    7
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	for (int i = 0; i < LAYERS; i++) {
+		char name[32], parent[32];
+
+		snprintf(name, sizeof(name), "%d", i);
+		MUST(!mkdirat(fuzz_dir(), name, 0700));
+		snprintf(name, sizeof(name), "%d/parent", i);
+		snprintf(parent, sizeof(parent), "../%d", i + 1);
+		MUST(!symlinkat(parent, fuzz_dir(), name));
+		snprintf(name, sizeof(name), "%d/pages-1.img", i);
+		fuzz_file(name, "", 0);
+	}
+	return 0;
+}
+
+static bool holds(const struct extent *extent, uint64_t addr)
+{
+	return extent->start <= addr && addr < extent->end;
+}
+
+static void check_find(const struct chain *chain, uint64_t addr)
+{
+	const struct extent *extent = NULL;
+	struct chain_piece piece;
+	size_t layer = 0;
+	int err = chain_find(chain, addr, &piece);
+
+	for (; layer < chain->nr; layer++) {
+		extent = NULL;
+		for (size_t i = 0; i < chain->v[layer].nr && !extent; i++) {
+			if (holds(&chain->v[layer].v[i], addr))
+				extent = &chain->v[layer].v[i];
+		}
+		if (!extent || extent->held)
+			break;
+	}
+	if (layer == chain->nr || !extent) {
+		MUST(err == -ENOENT);
+		return;
+	}
+	MUST(!err && piece.fd == chain->v[layer].pages_fd);
+	MUST(piece.offset == extent->offset + (addr - extent->start));
+	MUST(piece.end > addr && piece.end <= extent->end);
+}
+
+static void check_layer(const struct layer *layer)
+{
+	MUST(layer->pages_fd >= 0);
+	for (size_t i = 0; i < layer->nr; i++) {
+		MUST(layer->v[i].start <= layer->v[i].end);
+		MUST(!i || (layer->v[i - 1].end <= layer->v[i].start && layer->v[i - 1].offset <= layer->v[i].offset));
+		MUST(layer->v[i].offset + (layer->v[i].end - layer->v[i].start) >= layer->v[i].offset);
+	}
+}
+
+static void check_chain(void)
+{
+	struct reason why = { "" };
+	struct chain chain;
+	int err = chain_open(&chain, fuzz_dir(), "0", PID, &why);
+
+	if (err) {
+		MUST(err < 0 && why.text[0] && !chain.v && !chain.nr);
+		return;
+	}
+	MUST(chain.nr && chain.nr <= LAYERS);
+	for (size_t l = 0; l < chain.nr; l++) {
+		check_layer(&chain.v[l]);
+		for (size_t i = 0; i < chain.v[l].nr; i++) {
+			check_find(&chain, chain.v[l].v[i].start);
+			check_find(&chain, chain.v[l].v[i].end);
+			check_find(&chain, chain.v[l].v[i].end - 1);
+		}
+	}
+	chain_close(&chain);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input input = { data, size };
+	const int fds = open_fds();
+
+	for (int i = 0; i < LAYERS; i++) {
+		static uint8_t image[UINT16_MAX];
+		uint16_t len = 0;
+		char name[32];
+
+		take(&input, &len, sizeof(len));
+		snprintf(name, sizeof(name), "%d/pagemap-%d.img", i, PID);
+		fuzz_file(name, image, take(&input, image, len));
+	}
+	check_chain();
+	MUST(open_fds() == fds);
+	return 0;
+}
