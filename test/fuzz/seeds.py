@@ -120,6 +120,7 @@ SEEDS = {
         packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 7, 1, SECOND_TASK, epoch=2) + HANG_UP + packet(GET, 7),
         packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 8, 1, SECOND_TASK) + TASKS_END + packet(NEXT, 0) + packet(DROP, 7),
         packet(PUT, 7, 0, FIRST_TASK) + packet(GET, 7, start=98) + packet(PUT, 7, 0, 0, epoch=3) + packet(PUT, 9, 1),
+        b''.join(packet(PUT, pid, 0, FIRST_TASK) for pid in range(5)) + packet(PUT, 3, 1, SECOND_TASK, epoch=2),
         packet(PUT, 7, 0, 2, 2) + packet(9, 7) + bytes([0, 3, 2]) + b'abc',
     ],
     'client': [bytes([call]) + b''.join(answers) for call in range(4) for answers in (
