@@ -47,11 +47,13 @@ void round_reset(struct round_task *task)
 	(void)task;
 }
 
+static int not_read_of;
+static struct pagescan_region not_read;
+
 void round_not_read(int pid, uint64_t start, uint64_t end)
 {
-	(void)pid;
-	(void)start;
-	(void)end;
+	not_read_of = pid;
+	not_read = (struct pagescan_region){ start, end, 0 };
 }
 
 void round_commit(void)
@@ -197,6 +199,23 @@ static void other_questions_are_the_kernels(void **state)
 	close(fd);
 }
 
+/* As a read-mode pre-dump copies memory: what it cannot read is not in its images. */
+static void a_page_that_cannot_be_read_is_told(void **state)
+{
+	char bytes[64];
+	struct iovec local = { bytes, sizeof(bytes) }, remote = { page_at(2) + 5, sizeof(bytes) };
+
+	(void)state;
+	assert_int_equal(process_vm_readv(task, &local, 1, &remote, 1, 0), sizeof(bytes));
+	assert_int_equal(not_read_of, 0);
+	remote.iov_base = (void *)(page + 5); /* nothing is mapped there */
+	assert_int_equal(process_vm_readv(task, &local, 1, &remote, 1, 0), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(not_read_of, task);
+	assert_int_equal(not_read.start, page);
+	assert_int_equal(not_read.end, 2 * page);
+}
+
 /* The reset of a task that the round does not know succeeds, and the log says what that means. */
 static void a_reset_of_an_unknown_task_is_told(void **state)
 {
@@ -267,6 +286,7 @@ int main(void)
 		cmocka_unit_test(so_it_is_by_pread),
 		cmocka_unit_test(written_pages_alone_are_refused),
 		cmocka_unit_test(other_questions_are_the_kernels),
+		cmocka_unit_test(a_page_that_cannot_be_read_is_told),
 		cmocka_unit_test(a_reset_of_an_unknown_task_is_told),
 		cmocka_unit_test(other_writes_are_the_kernels),
 		cmocka_unit_test(files_are_the_kernels),
