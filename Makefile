@@ -49,6 +49,7 @@ help:
 	@echo 'torture    setup, then random processes in random rounds [SEED=n SECONDS=600]'
 	@echo 'mutants    setup, then see that the tests notice a plugin broken on purpose'
 	@echo 'check-vm   setup, then the tests on other kernels, emulated'
+	@echo 'arm64      setup, then build for arm64 into $(O)/arm64'
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
 	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR)'
 	@echo 'uninstall  remove what install installed'
@@ -125,6 +126,16 @@ mutants: setup
 	@$(MAKE) -s -C test/torture
 	@test/torture/mutants/run
 
+# For arm64 into $(O)/arm64, against the userland of the machine that test/vm/run --arch arm64 boots.
+ARM64_ROOT := build/vm/arm64/root
+ARM64 := CC='clang --target=aarch64-linux-gnu --sysroot=$(CURDIR)/$(ARM64_ROOT)' LDFLAGS=-fuse-ld=lld
+
+arm64: setup
+	@test/vm/tree 6.12 arm64
+	@$(MAKE) -s all $(O)/arm64/demo-writer O=$(O)/arm64 $(ARM64) \
+		CRIU_CPPFLAGS='-isystem $(ARM64_ROOT)/usr/include/compel'
+	@$(MAKE) -s -C test/zdtm O=$(abspath $(O)/arm64/test/zdtm) $(ARM64)
+
 # Other kernels, in emulated machines; see docs/compatibility.md.
 check-vm: setup
 	@$(MAKE) -s all $(O)/demo-writer
@@ -156,6 +167,6 @@ clean:
 distclean:
 	rm -rf build $(O)
 
-.PHONY: all help setup demo check check-vm torture mutants bench lint install uninstall clean distclean
+.PHONY: all help setup demo check check-vm arm64 torture mutants bench lint install uninstall clean distclean
 
 -include $(wildcard $(O)/obj/*/*.d)
