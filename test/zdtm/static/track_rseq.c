@@ -15,8 +15,13 @@
 const char *test_doc = "threads in restartable sequences";
 const char *test_author = "criu-pagescan";
 
-#if defined(__x86_64__) && defined(RSEQ_SIG)
+#if defined(RSEQ_SIG) && (defined(__x86_64__) || defined(__aarch64__))
 
+#ifdef __x86_64__
+#define SCRATCH "rax"
+#else
+#define SCRATCH "x9"
+#endif
 #define THREADS 2
 #define CPUS	64
 
@@ -47,6 +52,7 @@ static bool step(void)
 		 ".long 0, 0\n"
 		 ".quad 1f, 2f - 1f, 4f\n"
 		 ".popsection\n"
+#ifdef __x86_64__
 		 "leaq 3b(%%rip), %%rax\n"
 		 "movq %%rax, %[cs]\n"
 		 "1:\n"
@@ -60,11 +66,28 @@ static bool step(void)
 		 ".long %c[signature]\n"
 		 "4:\n"
 		 "jmp %l[aborted]\n"
+#else
+		 "adrp x9, 3b\n"
+		 "add x9, x9, :lo12:3b\n"
+		 "str x9, %[cs]\n"
+		 "1:\n"
+		 "ldr w9, %[cpu_id]\n"
+		 "cmp w9, %w[cpu]\n"
+		 "b.ne 4f\n"
+		 "ldr x9, %[slot]\n"
+		 "add x9, x9, #1\n"
+		 "str x9, %[slot]\n"
+		 "2:\n"
+		 ".pushsection __rseq_failure, \"ax\"\n"
+		 ".long %c[signature]\n"
+		 "4:\n"
+		 "b %l[aborted]\n"
+#endif
 		 ".popsection\n"
 		 :
 		 : [cs] "m"(rs->rseq_cs), [cpu_id] "m"(rs->cpu_id), [cpu] "r"(cpu), [slot] "m"(*slot),
 		   [signature] "i"(RSEQ_SIG)
-		 : "memory", "cc", "rax"
+		 : "memory", "cc", SCRATCH
 		 : aborted);
 	return true;
 aborted:

@@ -4,6 +4,8 @@
  * its handler. Who stops it with ptrace meets traps that are not his. Before it writes a page, it looks whether the
  * page still is as it left it: it writes on after the restore, and would soon have covered up what was stale.
  */
+#include <ucontext.h>
+
 #include "track_model.h"
 
 const char *test_doc = "a task that traps all the time";
@@ -25,9 +27,13 @@ static struct {
 	volatile unsigned int stop, wrong;
 } * truth;
 
-static void on_trap(int signo)
+static void on_trap(int signo, siginfo_t *info, void *context)
 {
-	(void)signo;
+	(void)signo, (void)info, (void)context;
+#ifdef __aarch64__
+	/* The task is still at its breakpoint, and else would return to it. */
+	((ucontext_t *)context)->uc_mcontext.pc += 4;
+#endif
 	for (unsigned int i = 0; i < WRITES; i++) {
 		size_t page = model_mix(++truth->writes) % area.pages;
 
@@ -42,6 +48,8 @@ static void trap(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
 	asm volatile("int3");
+#elif defined(__aarch64__)
+	asm volatile("brk #0");
 #else
 	raise(SIGTRAP);
 #endif
@@ -55,6 +63,7 @@ static unsigned int generation(const struct model *m, size_t page, unsigned int 
 
 int main(int argc, char **argv)
 {
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_RESTART };
 	struct peer child;
 	unsigned int round;
 	size_t wrong;
@@ -68,7 +77,7 @@ int main(int argc, char **argv)
 	if (truth == MAP_FAILED)
 		return pr_perror("Can't map shared memory");
 	if (!peer_fork(&child)) {
-		signal(SIGTRAP, on_trap);
+		sigaction(SIGTRAP, &action, NULL);
 		model_fill(&area, 0);
 		peer_tell(&child, 0);
 		while (!truth->stop)
