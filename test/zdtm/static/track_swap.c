@@ -14,7 +14,7 @@ const char *test_author = "criu-pagescan";
 #define MADV_PAGEOUT 21
 #endif
 
-enum { PAGES = 256, STEP = 32, SWAP_BYTES = 32 << 20 };
+enum { PAGES = 256, STEP = 32, SWAP_PAGES = 8192 };
 enum { NOTHING, READ, WRITE, DROP };
 
 static const struct {
@@ -105,8 +105,8 @@ static bool write_header(const char *device)
 	cleanup_close int fd = open(device, O_WRONLY | O_CLOEXEC);
 	cleanup_free uint32_t *header = calloc(1, page_size);
 
-	header[256] = 1;			  /* version */
-	header[257] = SWAP_BYTES / page_size - 1; /* last page */
+	header[256] = 1;	      /* version */
+	header[257] = SWAP_PAGES - 1; /* last page */
 	memcpy((uint8_t *)header + page_size - 10, "SWAPSPACE2", 10);
 	return fd >= 0 && write(fd, header, page_size) == (ssize_t)page_size && !fsync(fd);
 }
@@ -123,7 +123,7 @@ static const char *swap_on(void)
 	if (!write_text("track_swap.zram", number))
 		return "no place to remember the zram device";
 	ssprintf(path, "/sys/block/zram%s/disksize", number);
-	ssprintf(size, "%d", SWAP_BYTES);
+	ssprintf(size, "%u", SWAP_PAGES * page_size);
 	if (!write_text(path, size))
 		return "cannot set up zram";
 	ssprintf(path, "/dev/zram%s", number);
