@@ -52,8 +52,8 @@ int main(int argc, char **argv)
 
 	test_init(argc, argv);
 	rounds_init();
-	if (size <= 0 || size > 2 << 20) {
-		skip("huge pages of at most 2 MiB");
+	if (size <= 0 || size > 32 << 20) {
+		skip("huge pages of at most 32 MiB");
 		return 77;
 	}
 	reserved = reserve_more(RESERVE);

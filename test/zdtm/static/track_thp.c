@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Huge pages: a few random 4 KiB writes between two rounds must cost a few pages, not 512 each. */
+/* Huge pages: a few random writes of a page between two rounds must cost a few pages, not a huge one each. */
 #include "track.h"
+#include "track_huge.h"
 
 const char *test_doc = "Writes into transparent huge pages are tracked by small page";
 const char *test_author = "criu-pagescan";
 
 enum { HUGE_PAGES = 16, WRITES = 64 };
-#define HUGE_SIZE (2u << 20)
 
 static struct pages mem;
 static uint32_t seed = 2;
@@ -34,13 +34,13 @@ static unsigned long huge_kib(void)
 
 int main(int argc, char **argv)
 {
-	const size_t size = HUGE_PAGES * (size_t)HUGE_SIZE;
+	const size_t huge = huge_page_size(), size = HUGE_PAGES * huge;
 	uint8_t *area;
 
 	test_init(argc, argv);
 	model_init();
-	area = map_anon((size + HUGE_SIZE) / page_size, 0);
-	area += -(uintptr_t)area % HUGE_SIZE;
+	area = map_anon((size + huge) / page_size, 0);
+	area += -(uintptr_t)area % huge;
 	mem = pages_model(area, size / page_size);
 	madvise(area, size, MADV_HUGEPAGE);
 	pages_write(&mem);

@@ -4,6 +4,7 @@
  * again between two rounds.
  */
 #include "track.h"
+#include "track_huge.h"
 
 const char *test_doc = "Huge pages that are split and collapsed between rounds";
 const char *test_author = "criu-pagescan";
@@ -16,9 +17,9 @@ enum { DROP, UNMAP, PROTECT, COLLAPSE, COLLAPSE_WRITTEN, ZERO, KINDS };
 static const char *const names[KINDS] = {
 	"dropped", "unmapped", "protected", "collapsed", "collapsed and written", "the huge zero page",
 };
-#define HUGE_SIZE (2u << 20)
 
 static struct pages kinds[KINDS];
+static size_t huge;
 
 static void act(unsigned int round)
 {
@@ -45,8 +46,8 @@ static void act(unsigned int round)
 
 	/* The kernel may refuse to collapse what is tracked. What counts is that no byte is lost. */
 	page_write(&part[COLLAPSE], 0);
-	madvise(kinds[COLLAPSE].mem, HUGE_SIZE, MADV_COLLAPSE);
-	madvise(kinds[COLLAPSE_WRITTEN].mem, HUGE_SIZE, MADV_COLLAPSE);
+	madvise(kinds[COLLAPSE].mem, huge, MADV_COLLAPSE);
+	madvise(kinds[COLLAPSE_WRITTEN].mem, huge, MADV_COLLAPSE);
 	page_write(&part[COLLAPSE_WRITTEN], 0);
 
 	page_write(&part[ZERO], 0);
@@ -58,11 +59,12 @@ int main(int argc, char **argv)
 
 	test_init(argc, argv);
 	model_init();
-	area = map_anon((KINDS + 1) * HUGE_SIZE / page_size, 0);
-	area += -(uintptr_t)area % HUGE_SIZE;
-	madvise(area, KINDS * HUGE_SIZE, MADV_HUGEPAGE);
+	huge = huge_page_size();
+	area = map_anon((KINDS + 1) * huge / page_size, 0);
+	area += -(uintptr_t)area % huge;
+	madvise(area, KINDS * huge, MADV_HUGEPAGE);
 	for (int k = 0; k < KINDS; k++) {
-		kinds[k] = pages_model(area + k * HUGE_SIZE, HUGE_SIZE / page_size);
+		kinds[k] = pages_model(area + k * huge, huge / page_size);
 		if (k != ZERO)
 			pages_write(&kinds[k]);
 	}

@@ -5,12 +5,11 @@
  * because they are dropped and read, which puts the zero page there. CRIU does not dump the zero page: the bytes in
  * the parent images must not come back.
  */
+#include "track_huge.h"
 #include "track_model.h"
 
 const char *test_doc = "zero pages, before and after they hold something else";
 const char *test_author = "criu-pagescan";
-
-#define HUGE_SIZE (2UL << 20)
 
 static struct model small = { .name = "zero page", .id = 1, .pages = 1024 };
 static struct model huge = { .name = "huge zero page", .id = 2, .pages = 1024 };
@@ -25,14 +24,15 @@ static void read_all(const struct model *m)
 
 static void map_huge(void)
 {
+	const size_t size = huge_page_size();
 	unsigned char *mem;
 
-	huge.pages = 2 * HUGE_SIZE / PAGE_SIZE;
-	mem = mmap(NULL, 3 * HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	huge.pages = 2 * size / PAGE_SIZE;
+	mem = mmap(NULL, 3 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (mem == MAP_FAILED)
 		exit(pr_perror("Can't map memory for the huge zero page"));
-	huge.mem = (unsigned char *)(((uintptr_t)mem + HUGE_SIZE - 1) & -HUGE_SIZE);
-	if (madvise(huge.mem, 2 * HUGE_SIZE, MADV_HUGEPAGE))
+	huge.mem = (unsigned char *)(((uintptr_t)mem + size - 1) & -size);
+	if (madvise(huge.mem, 2 * size, MADV_HUGEPAGE))
 		test_msg("No transparent huge pages: a small zero page must do\n");
 }
 
