@@ -164,6 +164,7 @@ def check_on_a_kernel_that_lacks(t, what):
     answer = json.loads(run.out)
     item = answer['checks'][{'scan': 'pagemap_scan', 'uffd': 'wp_async'}[what]]
     check(not answer['usable'] and not item['available'], f'it says {run.out}')
+    check(answer['checks']['holes_written']['reason'] == 'cannot be tried', f'it says {run.out}')
     plain = t.run(*wrap, CRIU, *FEATURE)
     ours = t.run(*wrap, os.path.join(BUILD, 'pagescan'), 'criu', *FEATURE)
     check((ours.code, ours.out) == (plain.code, plain.out), f'{ours.code} {ours.out}, not {plain.code} {plain.out}')

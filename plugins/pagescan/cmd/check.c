@@ -45,6 +45,16 @@ static const char *kernel_error(int err, const char *missing)
 	}
 }
 
+/* Neither is a lack: the plugin asks such areas as the kernel at hand answers. */
+static const char *holes(const struct pagescan_kernel *kernel)
+{
+	if (!kernel->scan || !kernel->wp_async)
+		return "cannot be tried";
+	if (kernel->holes_written)
+		return "tracked memory that has no page table reads as written, as other empty memory does";
+	return "tracked memory that has no page table does not read as written; the plugin knows";
+}
+
 /* The first line of `criu --version`, "Version: 4.1.1". Returns false if criu cannot be run. */
 static bool criu_version(const char *criu, char *version, size_t size)
 {
@@ -104,7 +114,7 @@ static int print(const struct item *items, size_t nr, const char *kernel_name, b
 					    json_pack("{s:b, s:b, s:s}", "available", items[i].yes, "needed",
 						      items[i].needed, "reason", items[i].why));
 		else
-			printf("%-12s %-3s  %s%s\n", items[i].name, items[i].yes ? "yes" : "no", items[i].why,
+			printf("%-13s %-3s  %s%s\n", items[i].name, items[i].yes ? "yes" : "no", items[i].why,
 			       items[i].needed ? "" : " (not needed)");
 	}
 	if (json) {
@@ -121,7 +131,7 @@ int cmd_check(int argc, char **argv)
 {
 	struct pagescan_kernel kernel;
 	struct utsname name;
-	struct item items[6];
+	struct item items[7];
 	bool json = false;
 	int status = parse_options(argc, argv, "check [--json]\nTells what kernel and criu offer.", &json, 0, 0);
 
@@ -136,9 +146,10 @@ int cmd_check(int argc, char **argv)
 	     kernel_error(kernel.wp_async_error,
 			  "no asynchronous userfaultfd write-protection: x86-64 6.7, arm64 6.10 or later is needed"));
 	fill(&items[2], "guard", false, kernel.guard, kernel.guard ? "works" : "the kernel does not tell guard pages");
-	fill(&items[3], "soft_dirty", false, kernel.soft_dirty,
+	fill(&items[3], "holes_written", false, kernel.holes_written, holes(&kernel));
+	fill(&items[4], "soft_dirty", false, kernel.soft_dirty,
 	     kernel_error(kernel.soft_dirty_error, "the kernel has no soft-dirty tracking"));
-	check_criu(&items[4]);
-	check_keeper(&items[5]);
+	check_criu(&items[5]);
+	check_keeper(&items[6]);
 	return print(items, sizeof(items) / sizeof(*items), name.release, json);
 }
