@@ -45,6 +45,7 @@ help:
 	@echo 'setup      install what is missing on a Debian machine, CRIU included'
 	@echo 'demo       setup, then pre-dump, dump and restore a real process [MIB=1024 RATE=1000]'
 	@echo 'check      setup, then all tests'
+	@echo 'check-criu setup, then the tests that run criu, with the newest one of Debian'
 	@echo 'bench      setup, then the benchmark'
 	@echo 'torture    setup, then random processes in random rounds [SEED=n SECONDS=600]'
 	@echo 'mutants    setup, then see that the tests notice a plugin broken on purpose'
@@ -136,6 +137,20 @@ arm64: setup
 		CRIU_CPPFLAGS='-isystem $(ARM64_ROOT)/usr/include/compel'
 	@$(MAKE) -s -C test/zdtm O=$(abspath $(O)/arm64/test/zdtm) $(ARM64)
 
+# The newest CRIU among Debian's packages; see docs/compatibility.md.
+check-criu: PAGESCAN_CRIU := $(CURDIR)/build/criu-next/criu
+check-criu: setup
+	@scripts/setup forky build/criu-next
+	@$(MAKE) -s all
+	@$(MAKE) -s -C test/zdtm
+	@$(MAKE) -s -C test/torture
+	@test/zdtm/run --pre 3 --pre-mode mixed
+	@test/zdtm/run --pre 2 --pre-mode read
+	@test/zdtm/run --snaps 2
+	@CRIU_FAULT=135 test/zdtm/run --pre 2 --pre-mode splice
+	@test/failure/run
+	@test/torture/run --seconds 60
+
 # Other kernels, in emulated machines; see docs/compatibility.md.
 check-vm: setup
 	@$(MAKE) -s all $(O)/demo-writer
@@ -167,6 +182,6 @@ clean:
 distclean:
 	rm -rf build $(O)
 
-.PHONY: all help setup demo check check-vm arm64 torture mutants bench lint install uninstall clean distclean
+.PHONY: all help setup demo check check-criu check-vm arm64 torture mutants bench lint install uninstall clean distclean
 
 -include $(wildcard $(O)/obj/*/*.d)
