@@ -2,7 +2,7 @@
 /*
  * writer.c - the demo's process: much memory, a writer that never rests, and a verdict on every byte at the end.
  *
- * writer MIB RATE STATUS: half of MIB mebibytes lies on huge pages, half on small ones. RATE pages a second, drawn by
+ * writer MIB RATE STATUS [HUGE]: HUGE percent of MIB mebibytes lie on huge pages (50), the rest on small ones. RATE pages a second, drawn by
  * a generator from a fixed seed, are written anew, each as a whole. What a page must hold follows from the number of
  * the write that touched it last, so the only memory of its own that the writer changes is its counter. STATUS, a
  * file mapped shared, shows the counter while it runs and the verdict in the end. SIGTERM: verify and exit.
@@ -27,6 +27,7 @@ struct status {
 	uint64_t verified;
 	uint64_t bad_pages;
 	uint64_t done;
+	uint64_t longest_ns; /* that it did not write; who reads it may set it back */
 };
 
 static volatile sig_atomic_t stop;
@@ -59,7 +60,7 @@ static void fill(char *memory, uint64_t page, uint64_t number)
 		at[i] = word(page, number, i);
 }
 
-static char *map(size_t bytes)
+static char *map(size_t bytes, size_t huge)
 {
 	char *area = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *memory;
@@ -69,8 +70,8 @@ static char *map(size_t bytes)
 		exit(1);
 	}
 	memory = (char *)(((uintptr_t)area + HUGE - 1) & ~(HUGE - 1));
-	madvise(memory, bytes / 2, MADV_HUGEPAGE);
-	madvise(memory + bytes / 2, bytes / 2, MADV_NOHUGEPAGE);
+	madvise(memory, huge, MADV_HUGEPAGE);
+	madvise(memory + huge, bytes - huge, MADV_NOHUGEPAGE);
 	return memory;
 }
 
@@ -96,17 +97,27 @@ static uint64_t verify(const char *memory, uint64_t pages)
 	return bad;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000UL + (uint64_t)now.tv_nsec;
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_term };
 	struct timespec pause = { .tv_nsec = 1000000 };
-	uint64_t pages, rate, burst;
+	uint64_t pages, rate, burst, huge, last;
 	struct status *status;
 	char *memory;
 	int fd;
 
-	if (argc != 4 || (pages = strtoul(argv[1], NULL, 10) * 256) < 1024 || !(rate = strtoul(argv[2], NULL, 10))) {
-		fputs("Usage: writer MIB RATE STATUS (MIB 4 or more, RATE in pages a second)\n", stderr);
+	if (argc < 4 || argc > 5 || (pages = strtoul(argv[1], NULL, 10) * 256) < 1024 ||
+	    !(rate = strtoul(argv[2], NULL, 10))) {
+		fputs("Usage: writer MIB RATE STATUS [HUGE] (MIB 4 or more, RATE in pages a second, HUGE in percent)\n",
+		      stderr);
 		return 2;
 	}
 	fd = open(argv[3], O_RDWR | O_CREAT, 0600);
@@ -119,14 +130,21 @@ int main(int argc, char **argv)
 	setsid();
 	sigaction(SIGTERM, &action, NULL);
 
-	memory = map(pages * PAGE);
+	huge = argc > 4 ? strtoul(argv[4], NULL, 10) : 50;
+	memory = map(pages * PAGE, pages * (huge < 100 ? huge : 100) / 100 * PAGE);
 	for (uint64_t page = 0; page < pages; page++)
 		fill(memory, page, 0);
 
 	burst = rate > 1000 ? rate / 1000 : 1;
 	pause.tv_nsec = (long)(1000000000UL * burst / rate % 1000000000UL);
 	pause.tv_sec = (time_t)(burst / rate);
+	last = now_ns();
 	while (!stop) {
+		uint64_t now = now_ns();
+
+		if (now - last > status->longest_ns)
+			status->longest_ns = now - last;
+		last = now;
 		for (uint64_t i = 0; i < burst; i++) {
 			uint64_t page = next_page(&state, pages);
 
