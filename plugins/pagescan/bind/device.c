@@ -49,11 +49,13 @@ static struct {
 	struct node nodes[NODES];
 } device;
 
-static void node_add(int fd, enum kind kind, int pid)
+static int node_add(int fd, enum kind kind, int pid)
 {
 	struct node *node = NULL;
 	struct stat st;
 
+	if (fstat(fd, &st))
+		return -errno;
 	for (size_t i = 0; i < NODES && !node; i++) {
 		if (device.nodes[i].used && device.nodes[i].fd == fd)
 			node = &device.nodes[i];
@@ -61,23 +63,36 @@ static void node_add(int fd, enum kind kind, int pid)
 	/* CRIU holds a handful of these open at a time; the oldest of 64 is long closed. */
 	if (!node)
 		node = &device.nodes[device.next++ % NODES];
-	if (!fstat(fd, &st))
-		*node = (struct node){ true, kind, fd, pid, st.st_dev, st.st_ino };
+	*node = (struct node){ true, kind, fd, pid, st.st_dev, st.st_ino };
+	return 0;
 }
 
-static const struct node *node_find(int fd, enum kind kind)
+/*
+ * *found is NULL where the descriptor is not such a one. Returns -1, with errno, where it may be one and cannot be
+ * told: CRIU's call has to fail then, as the bare kernel's answer could call a written page clean.
+ */
+static int node_find(int fd, enum kind kind, const struct node **found)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	*found = NULL;
+	for (size_t i = 0; i < NODES && !*found; i++) {
 		struct node *node = &device.nodes[i];
 		struct stat st;
 
 		if (!node->used || node->fd != fd || node->kind != kind)
 			continue;
-		if (!fstat(fd, &st) && st.st_dev == node->dev && st.st_ino == node->ino)
-			return node;
-		node->used = false;
+		if (fstat(fd, &st)) {
+			int saved = errno;
+
+			pr_warn("cannot tell what criu's descriptor %d is: %s\n", fd, strerror(saved));
+			errno = saved;
+			return -1;
+		}
+		if (st.st_dev == node->dev && st.st_ino == node->ino)
+			*found = node;
+		else
+			node->used = false;
 	}
-	return NULL;
+	return 0;
 }
 
 /* Is the answer about this process ours to give? With soft-dirty in the kernel a task that we do not track is not. */
@@ -96,25 +111,35 @@ static struct snapshot *snapshot_of(struct round_task *task)
 	return task && task->visible && !task->reset ? &task->tracker.snapshot : NULL;
 }
 
-/* CRIU opened @name in @dir. Only files right in a process's directory of a proc filesystem are of interest. */
-static void opened(int fd, int dir, const char *name)
+/*
+ * CRIU opened @name in @dir. Only files right in a process's directory of a proc filesystem are of interest. Returns 0,
+ * or a negative errno if one of them cannot be told to be what it is.
+ */
+static int opened(int fd, int dir, const char *name)
 {
 	struct identity id;
 	struct statfs fs;
+	int err;
 
 	if (!strcmp(name, CRIU_STATS_DUMP)) {
 		round_commit();
-		return;
+		return 0;
 	}
 	if (strcmp(name, "smaps") && strcmp(name, "pagemap") && strcmp(name, "clear_refs"))
-		return;
-	if (fstatfs(fd, &fs) || fs.f_type != PROC_SUPER_MAGIC || identity_read(dir, &id))
-		return;
-
-	if (*name == 's')
+		return 0;
+	err = fstatfs(fd, &fs) ? -errno : 0;
+	if (!err && fs.f_type != PROC_SUPER_MAGIC)
+		return 0;
+	if (!err)
+		err = identity_read(dir, &id);
+	if (!err && *name == 's')
 		round_task_seized(dir, &device.kernel);
-	else
-		node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
+	else if (!err)
+		err = node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
+	if (err)
+		pr_warn("cannot tell whose %s criu opened: %s\n", name, strerror(-err));
+	/* Without its smaps a task is not tracked, and so all of it is dirty. */
+	return *name == 's' ? 0 : err;
 }
 
 static int cheaper_smaps(int dir, int fd)
@@ -145,7 +170,7 @@ static int device_openat(int dir, const char *name, int flags, ...)
 {
 	mode_t mode = 0;
 	va_list args;
-	int fd, saved;
+	int fd, saved, err = 0;
 
 	va_start(args, flags);
 	if (takes_mode(flags))
@@ -155,7 +180,12 @@ static int device_openat(int dir, const char *name, int flags, ...)
 	fd = openat(dir, name, flags, mode);
 	saved = errno;
 	if (fd >= 0 && (strcmp(name, CRIU_STATS_DUMP) || (flags & O_ACCMODE) != O_RDONLY))
-		opened(fd, dir, name);
+		err = opened(fd, dir, name);
+	if (err) {
+		close(fd);
+		fd = -1;
+		saved = -err;
+	}
 	if (fd >= 0 && device.pre_dump && !strcmp(name, "smaps"))
 		fd = cheaper_smaps(dir, fd);
 	errno = saved;
@@ -208,7 +238,8 @@ static int device_ioctl(int fd, unsigned long request, ...)
 	va_end(args);
 
 	if (request == PAGESCAN_IOCTL && is_about_tracking(arg)) {
-		node = node_find(fd, PAGEMAP);
+		if (node_find(fd, PAGEMAP, &node))
+			return -1;
 		/* A pagemap that was opened in some other way: whose it is we do not know. */
 		if (node ? is_ours(node, &task) : !device.kernel.soft_dirty)
 			return scan(fd, arg, task);
@@ -219,12 +250,14 @@ static int device_ioctl(int fd, unsigned long request, ...)
 /* The same question by pread, by a CRIU that does not use the ioctl. */
 static ssize_t device_pread(int fd, void *buf, size_t size, off_t offset)
 {
-	const struct node *node = node_find(fd, PAGEMAP);
 	struct round_task *task = NULL;
 	struct snapshot *snapshot;
+	const struct node *node;
 	uint64_t *pme = buf;
 	ssize_t got;
 
+	if (node_find(fd, PAGEMAP, &node))
+		return -1;
 	if (!node || !is_ours(node, &task))
 		return pread(fd, buf, size, offset);
 
@@ -252,7 +285,8 @@ static ssize_t device_read(int fd, void *buf, size_t size)
 	uint64_t pme;
 
 	if (got == sizeof(pme) && device.detect && !device.kernel.soft_dirty) {
-		node = node_find(fd, PAGEMAP);
+		if (node_find(fd, PAGEMAP, &node))
+			return -1;
 		if (node && node->pid == getpid()) {
 			memcpy(&pme, buf, sizeof(pme));
 			pme |= PME_SOFT_DIRTY;
@@ -268,8 +302,8 @@ static ssize_t device_write(int fd, const void *buf, size_t size)
 	struct round_task *task = NULL;
 	const struct node *node = NULL;
 
-	if (size && size <= 2 && *(const char *)buf == '4')
-		node = node_find(fd, CLEAR_REFS);
+	if (size && size <= 2 && *(const char *)buf == '4' && node_find(fd, CLEAR_REFS, &node))
+		return -1;
 	if (!node)
 		return write(fd, buf, size);
 
