@@ -52,7 +52,7 @@ static void round_end(void)
 static void read_parent(void)
 {
 	now.parent_why.text[0] = '\0';
-	if (now.dir < 0 || faccessat(now.dir, CRIU_PARENT_LINK, F_OK, 0))
+	if (now.dir < 0 || (faccessat(now.dir, CRIU_PARENT_LINK, F_OK, 0) && errno == ENOENT))
 		return;
 	if (epoch_image_read(now.dir, CRIU_PARENT_LINK "/" EPOCH_IMAGE, &now.parent, &now.parent_why) == -ENOENT)
 		reason_set(&now.parent_why, 0,
@@ -85,24 +85,26 @@ static void round_begin(void)
 	read_parent();
 }
 
-static bool is_seized_by_us(int proc_dir)
+/* Who traces the task (0: nobody), or a negative errno. */
+static int read_tracer(int proc_dir)
 {
 	char *line = NULL;
 	size_t room = 0;
-	int tracer = 0;
+	int tracer = -EIO;
 	int fd = openat(proc_dir, "status", O_RDONLY | O_CLOEXEC);
 	FILE *status = fd >= 0 ? fdopen(fd, "r") : NULL;
 
 	if (!status) {
+		tracer = -errno;
 		if (fd >= 0)
 			close(fd);
-		return false;
+		return tracer;
 	}
 	while (getline(&line, &room, status) > 0 && sscanf(line, "TracerPid: %d", &tracer) != 1)
 		;
 	free(line);
 	fclose(status);
-	return tracer == getpid();
+	return tracer;
 }
 
 static void drop_task(int pid)
@@ -120,18 +122,25 @@ static void drop_task(int pid)
 
 void round_task_seized(int proc_dir, const struct pagescan_kernel *kernel)
 {
+	int tracer = read_tracer(proc_dir);
+	struct round_task *task = NULL;
 	struct remote_task remote;
-	struct round_task *task;
 	struct identity id;
 	struct tracker *tracker;
+	int err;
 
-	if (!is_seized_by_us(proc_dir) || identity_read(proc_dir, &id))
+	if (tracer >= 0 && tracer != getpid())
 		return;
 	round_begin();
-	drop_task(id.pid);
-	task = calloc(1, sizeof(*task));
-	if (!task)
+	err = tracer < 0 ? tracer : identity_read(proc_dir, &id);
+	if (!err) {
+		drop_task(id.pid);
+		task = calloc(1, sizeof(*task));
+	}
+	if (!task) {
+		pr_warn("a task cannot be tracked, its memory is dumped in full: %s\n", strerror(err ? -err : ENOMEM));
 		return;
+	}
 
 	tracker = &task->tracker;
 	remote_init(&remote, id.pid);
