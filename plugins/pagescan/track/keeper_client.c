@@ -248,7 +248,9 @@ int keeper_spawn(struct reason *why)
 	if (pid < 0) {
 		err = reason_set(why, -errno, "fork: %s", strerror(errno));
 	} else {
-		waitpid((pid_t)pid, NULL, __WALL);
+		/* Left unreaped, CRIU's own wait would take it for a task that it is about to cure. */
+		while (waitpid((pid_t)pid, NULL, __WALL) < 0 && errno == EINTR)
+			;
 		poll_fd.fd = pipe_fds[0];
 		if (poll(&poll_fd, 1, START_MS) != 1 || read(pipe_fds[0], &byte, 1) != 1)
 			err = reason_set(why, -ECHILD, "the keeper does not start (%s keeper says why)", path);
