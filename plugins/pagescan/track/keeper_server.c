@@ -54,7 +54,9 @@ struct keeper {
 
 static int watch_add(struct keeper *keeper, struct watch *watch)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = watch };
+	/* A connection that cannot be accepted, for want of descriptors, waits for the next one and not in our loop. */
+	const uint32_t edge = watch->kind == LISTENER ? EPOLLET : 0;
+	struct epoll_event event = { .events = EPOLLIN | edge, .data.ptr = watch };
 
 	return epoll_ctl(keeper->epoll, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
 }
@@ -197,16 +199,12 @@ static int serve(struct keeper *keeper, int sock)
 	return keeper_send(sock, &message, &uffd, uffd >= 0);
 }
 
-static void accept_client(struct keeper *keeper)
+static void take_client(struct keeper *keeper, int sock)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	struct watch *client;
-	int sock = accept4(keeper->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct watch *client = keeper->clients < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
 
-	if (sock < 0)
-		return;
-	client = keeper->clients < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
 	if (client) {
 		client->kind = CLIENT;
 		client->fd = sock;
@@ -223,9 +221,12 @@ static void accept_client(struct keeper *keeper)
 
 static void handle(struct keeper *keeper, struct watch *watch)
 {
+	int sock;
+
 	switch (watch->kind) {
 	case LISTENER:
-		accept_client(keeper);
+		while ((sock = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+			take_client(keeper, sock);
 		break;
 	case CLIENT:
 		if (serve(keeper, watch->fd)) {
