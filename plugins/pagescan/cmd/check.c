@@ -110,9 +110,9 @@ static int print(const struct item *items, size_t nr, const char *kernel_name, b
 	for (size_t i = 0; i < nr; i++) {
 		all = all && (items[i].yes || !items[i].needed);
 		if (json)
-			json_object_set_new(list, items[i].name,
-					    json_pack("{s:b, s:b, s:s}", "available", items[i].yes, "needed",
-						      items[i].needed, "reason", items[i].why));
+			json_put(list, items[i].name,
+				 json_pack("{s:b, s:b, s:s}", "available", items[i].yes, "needed", items[i].needed,
+					   "reason", items[i].why));
 		else
 			printf("%-13s %-3s  %s%s\n", items[i].name, items[i].yes ? "yes" : "no", items[i].why,
 			       items[i].needed ? "" : " (not needed)");

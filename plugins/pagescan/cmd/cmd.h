@@ -35,6 +35,10 @@ int parse_options(int argc, char **argv, const char *usage, bool *json, int min,
 /* A pid from the command line. Returns 0 after a complaint. */
 int parse_pid(const char *text);
 
+/* Add @value, which is consumed, to an object or a list. If it cannot be added print_json() will print nothing. */
+void json_put(json_t *object, const char *name, json_t *value);
+void json_append(json_t *list, json_t *value);
+
 /* Print @value, which is consumed, to stdout. Returns the exit status. */
 int print_json(json_t *value);
 

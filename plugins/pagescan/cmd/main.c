@@ -84,13 +84,30 @@ int parse_pid(const char *text)
 	return (int)pid;
 }
 
+/* Something that was to go into the answer did not: half an answer is none. */
+static bool json_lost;
+
+void json_put(json_t *object, const char *name, json_t *value)
+{
+	if (json_object_set_new(object, name, value))
+		json_lost = true;
+}
+
+void json_append(json_t *list, json_t *value)
+{
+	if (json_array_append_new(list, value))
+		json_lost = true;
+}
+
 int print_json(json_t *value)
 {
-	int err = !value || json_dumpf(value, stdout, JSON_INDENT(2));
+	int err = !value || json_lost || json_dumpf(value, stdout, JSON_INDENT(2));
 
-	if (!value)
+	/* That it could not be written is told at the end. */
+	if (err && !ferror(stdout))
 		complain("out of memory");
-	putchar('\n');
+	if (!err)
+		putchar('\n');
 	json_decref(value);
 	return err ? EXIT_FAILED : EXIT_SUCCESS;
 }

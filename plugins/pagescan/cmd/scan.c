@@ -138,9 +138,9 @@ static json_t *totals_json(const struct totals *totals)
 {
 	json_t *object = json_object();
 
-	json_object_set_new(object, "matched", json_integer((json_int_t)totals->matched));
+	json_put(object, "matched", json_integer((json_int_t)totals->matched));
 	for (size_t i = 0; i < NR_NAMES; i++)
-		json_object_set_new(object, names[i], json_integer((json_int_t)totals->by_category[i]));
+		json_put(object, names[i], json_integer((json_int_t)totals->by_category[i]));
 	return object;
 }
 
@@ -173,10 +173,10 @@ static json_t *regions_json(const struct pagescan_regions *regions)
 
 		for (size_t c = 0; c < NR_NAMES; c++) {
 			if (regions->v[i].categories & (1ULL << c))
-				json_array_append_new(words, json_string(names[c]));
+				json_append(words, json_string(names[c]));
 		}
-		json_array_append_new(list, json_pack("{s:I, s:I, s:o}", "start", (json_int_t)regions->v[i].start,
-						      "end", (json_int_t)regions->v[i].end, "categories", words));
+		json_append(list, json_pack("{s:I, s:I, s:o}", "start", (json_int_t)regions->v[i].start, "end",
+					    (json_int_t)regions->v[i].end, "categories", words));
 	}
 	return list;
 }
@@ -191,8 +191,8 @@ static void show_area(const struct area *area, const struct pagescan_regions *re
 					   (json_int_t)area->end, "bytes", totals_json(totals));
 
 		if (request->regions)
-			json_object_set_new(object, "regions", regions_json(regions));
-		json_array_append_new(list, object);
+			json_put(object, "regions", regions_json(regions));
+		json_append(list, object);
 		return;
 	}
 	snprintf(name, sizeof(name), "%" PRIx64 "-%" PRIx64, area->start, area->end);

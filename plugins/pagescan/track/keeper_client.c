@@ -164,7 +164,8 @@ int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void 
 		if (message.status == -ENOENT)
 			return 0;
 		if (message.status)
-			return reason_set(why, message.status, "the keeper has no list: %s", strerror(-message.status));
+			return reason_set(why, message.status, "the keeper refuses to list: %s",
+					  strerror(-message.status));
 		if (message.entry.id.pid <= last) /* it would never end */
 			return reason_set(why, -EPROTO, "the keeper's answer makes no sense");
 		err = visit(ctx, &message.entry);
