@@ -63,9 +63,11 @@ static bool preload(const char *plugin)
 		return false;
 	}
 	if (asprintf(&list, "%s%s%s", plugin, before && *before ? ":" : "", before ? before : "") < 0)
-		return false;
-	done = !setenv("PAGESCAN_LD_PRELOAD", before ? before : "", 1) && !setenv("LD_PRELOAD", list, 1);
+		list = NULL;
+	done = list && !setenv("PAGESCAN_LD_PRELOAD", before ? before : "", 1) && !setenv("LD_PRELOAD", list, 1);
 	free(list);
+	if (!done)
+		complain("out of memory");
 	return done;
 }
 

@@ -136,9 +136,9 @@ char *find_criu(void)
 	if (asprintf(&list, "%s:/usr/local/sbin:/usr/sbin:/sbin", path ? path : "") < 0)
 		return NULL;
 	for (rest = list; !found && (dir = strsep(&rest, ":"));) {
-		if (asprintf(&found, "%s/criu", dir) < 0)
-			break;
-		if (!*dir || !is_program(found)) {
+		if (asprintf(&found, "%s/criu", dir) < 0) {
+			found = NULL;
+		} else if (!*dir || !is_program(found)) {
 			free(found);
 			found = NULL;
 		}

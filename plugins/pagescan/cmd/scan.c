@@ -41,6 +41,8 @@ static bool parse_categories(const char *text, uint64_t *mask)
 	char *copy = strdup(text), *rest = copy, *name;
 	bool ok = copy;
 
+	if (!copy)
+		complain("out of memory");
 	*mask = 0;
 	while (ok && (name = strsep(&rest, ","))) {
 		size_t i = 0;
@@ -206,9 +208,11 @@ static int scan(const struct request *request, const struct areas *areas, int pa
 	json_t *list = request->json ? json_array() : NULL;
 	struct pagescan_kernel kernel;
 	struct totals sum = { 0 };
-	int err = 0;
+	int err;
 
 	pagescan_probe(&kernel);
+	/* A kernel that has the ioctl and cannot be asked at present is not one without. */
+	err = kernel.scan_error == -ENOTTY ? 0 : kernel.scan_error;
 	for (size_t i = 0; !err && i < areas->nr; i++) {
 		struct pagescan_regions regions = { 0 };
 		struct totals totals = { 0 };
