@@ -115,6 +115,7 @@ SEEDS = {
         executable(PLTRELSZ=24), executable(STRSZ=15), executable(PLTREL=17), executable(RELASZ=2**63),
         executable(SYMTAB=BASE + DATA), executable(STRTAB=2**64 - 1), executable(JMPREL=BASE + DATA + 0x1800 - 48),
     ],
+    'identity': [b'x', b'a) S 1 2 (b', b')', b'7 (x) S ' + b'1 ' * 26],
     'keeper': [
         packet(PUT, 7, 0, FIRST_TASK) + packet(GET, 7) + packet(NEXT, 0) + packet(DROP, 0) + packet(GET, 7),
         packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 7, 1, SECOND_TASK, epoch=2) + HANG_UP + packet(GET, 7),
