@@ -67,7 +67,7 @@ static bool is_thread_stopped(int tasks, const char *tid)
 	snprintf(path, sizeof(path), "%s/stat", tid);
 	fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return true; /* it has ended */
+		return errno == ENOENT; /* it has ended */
 	len = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[len > 0 ? len : 0] = '\0';
