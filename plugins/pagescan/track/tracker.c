@@ -96,12 +96,13 @@ static bool find_our_areas(struct tracker *tracker)
  * The keeper's userfaultfd watches the memory that the task had when it was made. After an exec that went unnoticed
  * no area is ours, and it has to be made anew.
  */
-static bool resume_tracking(struct tracker *tracker)
+static bool resume_tracking(struct tracker *tracker, struct reason *why_not)
 {
-	if (keeper_get(&tracker->id, &tracker->epoch, &tracker->uffd, NULL))
+	if (keeper_get(&tracker->id, &tracker->epoch, &tracker->uffd, why_not))
 		return false;
 	if (find_our_areas(tracker))
 		return true;
+	reason_set(why_not, 0, "none of the task's areas is registered any more (an exec?)");
 	close(tracker->uffd);
 	tracker->uffd = -1;
 	return false;
@@ -119,8 +120,8 @@ static int begin_tracking(struct tracker *tracker, const struct remote *remote)
 }
 
 /* Clean means: in the parent images. So the parent must be exactly what the tracker's last reset followed. */
-static void decide_trust(struct tracker *tracker, bool resumed, const struct epoch_image *parent,
-			 const char *no_parent_why)
+static void decide_trust(struct tracker *tracker, bool resumed, const char *not_resumed_why,
+			 const struct epoch_image *parent, const char *no_parent_why)
 {
 	const struct epoch_record *record = epoch_image_find(parent, &tracker->id);
 
@@ -131,8 +132,7 @@ static void decide_trust(struct tracker *tracker, bool resumed, const struct epo
 	else if (!record)
 		reason_set(&tracker->why, 0, "the parent images have no record of this task");
 	else if (!resumed)
-		reason_set(&tracker->why, 0,
-			   "the tracking that the parent images began is lost (keeper ended, exec, untrack)");
+		reason_set(&tracker->why, 0, "the tracking that the parent images began is lost: %s", not_resumed_why);
 	else if (memcmp(record->epoch.tracker, tracker->epoch.tracker, TRACKER_ID_SIZE))
 		reason_set(&tracker->why, 0, "the parent images were tracked by another tracker");
 	else if (record->epoch.number != tracker->epoch.number)
@@ -153,6 +153,7 @@ static void decide_trust(struct tracker *tracker, bool resumed, const struct epo
 int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_kernel *kernel,
 		 const struct epoch_image *parent, const char *no_parent_why, const struct remote *remote)
 {
+	struct reason not_resumed_why;
 	bool resumed;
 	int err;
 
@@ -164,9 +165,9 @@ int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_ke
 	if (err)
 		return reason_set(&tracker->why, err, "cannot read the task's areas: %s", strerror(-err));
 
-	resumed = resume_tracking(tracker);
+	resumed = resume_tracking(tracker, &not_resumed_why);
 	if (resumed || !begin_tracking(tracker, remote))
-		decide_trust(tracker, resumed, parent, no_parent_why);
+		decide_trust(tracker, resumed, not_resumed_why.text, parent, no_parent_why);
 	return 0;
 }
 
