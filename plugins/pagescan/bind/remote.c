@@ -16,21 +16,23 @@
 
 #include "remote.h"
 
-/* The numbers of system calls are those of our own word size. */
-static bool same_word_size(int pid)
+/* The numbers of system calls are those of our own word size. Returns 0, -ENOEXEC, or what kept it from being told. */
+static int check_word_size(int pid)
 {
 	unsigned char ident[EI_NIDENT] = { 0 };
 	char path[32];
-	int fd;
+	int fd, err = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return -errno;
 	if (read(fd, ident, sizeof(ident)) < 0)
-		ident[EI_CLASS] = ELFCLASSNONE;
+		err = -errno;
+	else if (ident[EI_CLASS] != (sizeof(long) == 8 ? ELFCLASS64 : ELFCLASS32))
+		err = -ENOEXEC;
 	close(fd);
-	return ident[EI_CLASS] == (sizeof(long) == 8 ? ELFCLASS64 : ELFCLASS32);
+	return err;
 }
 
 /*
@@ -56,8 +58,10 @@ static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long 
 	struct remote_task *task = ctx;
 
 	if (!task->ctl) {
-		if (!same_word_size(task->pid))
-			return -ENOEXEC;
+		int err = check_word_size(task->pid);
+
+		if (err)
+			return err;
 		keep_sequence(task);
 		task->ctl = criu.compel_prepare(task->pid, false);
 		if (!task->ctl)

@@ -18,13 +18,13 @@
 
 static struct {
 	bool begun;
-	int dir;
+	int dir;	/* a negative errno: none */
 	struct stat id; /* which directory that is */
 	struct epoch_image parent;
 	struct reason parent_why;
 	struct epoch_image done;
 	struct round_task *tasks;
-} now = { .dir = -1 };
+} now = { .dir = -EBADF };
 
 static void free_task(struct round_task *task)
 {
@@ -45,7 +45,7 @@ static void round_end(void)
 	epoch_image_fini(&now.done);
 	if (now.dir >= 0)
 		close(now.dir);
-	now.dir = -1;
+	now.dir = -EBADF;
 	now.begun = false;
 }
 
@@ -79,7 +79,9 @@ static void round_begin(void)
 	now.begun = true;
 	now.id = id;
 	/* CRIU closes its own before the images are complete (cr_dump_finish). */
-	now.dir = dir >= 0 ? fcntl(dir, F_DUPFD_CLOEXEC, 0) : -1;
+	now.dir = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+	if (now.dir < 0)
+		now.dir = -errno;
 	if (now.dir >= 0)
 		unlinkat(now.dir, EPOCH_IMAGE, 0);
 	read_parent();
@@ -204,8 +206,10 @@ void round_commit(void)
 
 	if (!now.begun)
 		return;
-	if (now.done.nr && (now.dir < 0 || epoch_image_write(now.dir, &now.done, &why)))
-		pr_warn("the next round will be a full one: %s\n",
-			now.dir < 0 ? "there is no image directory" : why.text);
+	if (now.done.nr && now.dir < 0)
+		pr_warn("the next round will be a full one: the image directory cannot be used: %s\n",
+			strerror(-now.dir));
+	else if (now.done.nr && epoch_image_write(now.dir, &now.done, &why))
+		pr_warn("the next round will be a full one: %s\n", why.text);
 	round_end();
 }
