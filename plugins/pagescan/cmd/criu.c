@@ -86,6 +86,8 @@ int cmd_criu(int argc, char **argv)
 	if (!criu) {
 		const char *wanted = getenv("PAGESCAN_CRIU");
 
+		if (wanted && !*wanted)
+			wanted = NULL;
 		complain("cannot find criu%s%s; install CRIU 4.0 or later, or set PAGESCAN_CRIU to its path",
 			 wanted ? " at " : " in PATH", wanted ? wanted : "");
 		return 127;
