@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * inject.c - fail one call site of the plugin or of the pagescan command: preloaded (LD_PRELOAD), it stands before every
- * libc and library call that they make, notes each site, and fails the one that the test has chosen.
+ * inject.c - fail one call site of the plugin or of the pagescan command: preloaded (LD_PRELOAD), it stands before
+ * every libc and library call that they make, notes each site, and fails the one that the test has chosen.
  *
  * A site is a return address in one of the two objects, so CRIU's own calls and those of libraries pass. The file named
  * by FAULTS is shared with the test and by all processes: the test's choice, and the sites seen so far. The keeper gets
@@ -46,10 +46,12 @@
 	X(fchmodat, -1, EROFS)               \
 	X(fcntl, -1, EMFILE)                 \
 	X(fdopen, 0, ENOMEM)                 \
+	X(fdopendir, 0, ENOMEM)              \
 	X(fflush, -1, ENOSPC)                \
 	X(fgets, 0, EIO)                     \
 	X(flock, -1, ENOLCK)                 \
 	X(fopen, 0, EMFILE)                  \
+	X(fread, 0, EIO)                     \
 	X(fstat, -1, ENOMEM)                 \
 	X(fstatfs, -1, EIO)                  \
 	X(getline, -1, ENOMEM)               \
@@ -81,6 +83,7 @@
 	X(popen, 0, EMFILE)                  \
 	X(prctl, -1, EINVAL)                 \
 	X(pread, -1, EIO)                    \
+	X(ptrace, -1, ESRCH)                 \
 	X(process_vm_readv, -1, EFAULT)      \
 	X(protobuf_c_message_unpack, 0, 0)   \
 	X(read, -1, EIO)                     \
