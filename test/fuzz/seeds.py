@@ -108,6 +108,7 @@ SEEDS = {
     'chain': [
         YOUNG, YOUNG + OLD, YOUNG + OLD + OLD, pagemap(), pagemap(pages_id=9), pagemap(magic=1), YOUNG[:30],
         pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((0, 2**63 // 4096, PRESENT, True), (2**63, 1, PRESENT, True)),
+        pagemap((2**64 - 0x1000, 2, PRESENT, True)),
         pagemap((0x20000, 1, PRESENT, False), (0x10000, 1, PRESENT, False)), pagemap((0x10000, 1, 8, False)),
     ],
     'elf': [
@@ -122,6 +123,7 @@ SEEDS = {
         packet(PUT, 7, 0, FIRST_TASK) + packet(PUT, 8, 1, SECOND_TASK) + TASKS_END + packet(NEXT, 0) + packet(DROP, 7),
         packet(PUT, 7, 0, FIRST_TASK) + packet(GET, 7, start=98) + packet(PUT, 7, 0, 0, epoch=3) + packet(PUT, 9, 1),
         b''.join(packet(PUT, pid, 0, FIRST_TASK) for pid in range(5)) + packet(PUT, 3, 1, SECOND_TASK, epoch=2),
+        b''.join(packet(PUT, pid, 0, FIRST_TASK) for pid in (8, 7, 9)) + packet(NEXT, 0) + packet(NEXT, 7),
         packet(PUT, 7, 0, 2, 2) + packet(9, 7) + bytes([0, 3, 2]) + b'abc',
     ],
     'client': [bytes([call]) + b''.join(answers) for call in range(4) for answers in (
