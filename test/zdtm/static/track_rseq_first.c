@@ -16,7 +16,13 @@
 const char *test_doc = "the first thread in a restartable sequence";
 const char *test_author = "criu-pagescan";
 
-#if defined(__x86_64__) && defined(RSEQ_SIG)
+#if defined(RSEQ_SIG) && (defined(__x86_64__) || defined(__aarch64__))
+
+#ifdef __x86_64__
+#define SCRATCH "rax"
+#else
+#define SCRATCH "x9"
+#endif
 
 static volatile int enough;
 
@@ -36,6 +42,7 @@ static bool step(void)
 		 ".long 0, 0\n"
 		 ".quad 1f, 2f - 1f, 4f\n"
 		 ".popsection\n"
+#ifdef __x86_64__
 		 "leaq 3b(%%rip), %%rax\n"
 		 "movq %%rax, %[cs]\n"
 		 "1:\n"
@@ -52,10 +59,27 @@ static bool step(void)
 		 ".long %c[signature]\n"
 		 "4:\n"
 		 "jmp %l[aborted]\n"
+#else
+		 "adrp x9, 3b\n"
+		 "add x9, x9, :lo12:3b\n"
+		 "str x9, %[cs]\n"
+		 "1:\n"
+		 "ldr w9, %[enough]\n"
+		 "cbnz w9, %l[aborted]\n"
+		 "5:\n"
+		 "yield\n"
+		 "ldr w9, %[enough]\n"
+		 "cbz w9, 5b\n"
+		 "2:\n"
+		 ".pushsection __rseq_failure, \"ax\"\n"
+		 ".long %c[signature]\n"
+		 "4:\n"
+		 "b %l[aborted]\n"
+#endif
 		 ".popsection\n"
 		 :
 		 : [cs] "m"(rs->rseq_cs), [enough] "m"(enough), [signature] "i"(RSEQ_SIG)
-		 : "memory", "cc", "rax"
+		 : "memory", "cc", SCRATCH
 		 : aborted);
 	return false;
 aborted:
