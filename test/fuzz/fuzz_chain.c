@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 
+#include <pagescan.h>
+
 #include "audit/chain.h"
 #include "fuzz.h"
 
@@ -63,11 +65,17 @@ static void check_find(const struct chain *chain, uint64_t addr)
 
 static void check_layer(const struct layer *layer)
 {
+	const uint64_t page = pagescan_page_size();
+
 	MUST(layer->pages_fd >= 0);
 	for (size_t i = 0; i < layer->nr; i++) {
-		MUST(layer->v[i].start <= layer->v[i].end);
-		MUST(!i || (layer->v[i - 1].end <= layer->v[i].start && layer->v[i - 1].offset <= layer->v[i].offset));
-		MUST(layer->v[i].offset + (layer->v[i].end - layer->v[i].start) >= layer->v[i].offset);
+		const struct extent *extent = &layer->v[i];
+
+		MUST(extent->start <= extent->end && !(extent->start % page) && !(extent->end % page));
+		MUST(!i || (extent[-1].end <= extent->start && extent[-1].offset <= extent->offset));
+		/* What is held lies where a file can have it. */
+		MUST(!extent->held ||
+		     (extent->offset <= INT64_MAX && extent->end - extent->start <= INT64_MAX - extent->offset));
 	}
 }
 

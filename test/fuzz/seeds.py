@@ -108,7 +108,8 @@ SEEDS = {
     'chain': [
         YOUNG, YOUNG + OLD, YOUNG + OLD + OLD, pagemap(), pagemap(pages_id=9), pagemap(magic=1), YOUNG[:30],
         pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((0, 2**63 // 4096, PRESENT, True), (2**63, 1, PRESENT, True)),
-        pagemap((2**64 - 0x1000, 2, PRESENT, True)),
+        pagemap((2**64 - 0x1000, 2, PRESENT, True)), pagemap((0, 2**51 - 1, PRESENT, True), (2**63, 2, PRESENT, True)),
+        pagemap((0x10800, 1, PRESENT, False)),
         pagemap((0x20000, 1, PRESENT, False), (0x10000, 1, PRESENT, False)), pagemap((0x10000, 1, 8, False)),
     ],
     'elf': [
