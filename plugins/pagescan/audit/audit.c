@@ -12,7 +12,7 @@
 
 #include "audit.h"
 
-#define CHUNK_PAGES 64
+#define CHUNK_PAGES 64UL
 
 /*
  * CRIU names images by the pid that the task itself sees: it dumps pid namespaces whole and knows none inside another

@@ -315,8 +315,8 @@ static ssize_t device_write(int fd, const void *buf, size_t size)
 	if (task)
 		round_reset(task);
 	else
-		pr_warn("%d: cannot be tracked, its memory is dumped in full: criu has not opened its smaps, or does not "
-			"trace it\n",
+		pr_warn("%d: cannot be tracked, its memory is dumped in full: criu has not opened its smaps, or does "
+			"not trace it\n",
 			node->pid);
 	return (ssize_t)size;
 }
