@@ -28,7 +28,7 @@
  *   features are cached in a file named criu.kdat                   an unknown name would be shared with plain criu:
  *                                                                   criu then trusts tracking it does not have, and
  *                                                                   its own reset fails with an error
- *   a plugin's API version and its number of hooks                  by CRIU: it refuses to load what it does not know
+ *   it knows the hook PAUSE_DEVICES, as it does from 4.0 on         the size of its table of hooks (plugin.c)
  */
 #ifndef PAGESCAN_CRIU_H
 #define PAGESCAN_CRIU_H

@@ -6,7 +6,9 @@
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
 #include <criu/criu-plugin.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +39,17 @@ static bool soft_dirty_is_wanted(void)
 	return false;
 }
 
+/* CRIU's table of hooks is a list, and one for each that it knows (criu/include/plugin.h, cr_plugin_ctl). */
+static bool is_before_4_0(void)
+{
+	void *table = dlsym(RTLD_DEFAULT, "cr_plugin_ctl");
+	const ElfW(Sym) *symbol = NULL;
+	Dl_info info;
+
+	return table && dladdr1(table, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol &&
+	       symbol->st_size < (1 + CR_PLUGIN_HOOK__PAUSE_DEVICES + 1) * 2 * sizeof(void *);
+}
+
 static void start(bool detect)
 {
 	static bool tried;
@@ -50,6 +63,10 @@ static void start(bool detect)
 	tried = true;
 	if (missing) {
 		pr_warn("standing aside, criu goes on alone: the executable does not export %s\n", missing);
+		return;
+	}
+	if (is_before_4_0()) {
+		pr_warn("standing aside, criu goes on alone: CRIU 4.0 or later is needed\n");
 		return;
 	}
 
@@ -145,7 +162,6 @@ static int about_to_pause(int pid)
 	return -ENOTSUP;
 }
 
-/* No more hooks than are used: a descriptor that claims more of them than CRIU knows is refused. */
 PUBLIC cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.name = "pagescan",
 	.init = plugin_init,
@@ -154,3 +170,10 @@ PUBLIC cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.max_hooks = CR_PLUGIN_HOOK__PAUSE_DEVICES + 1,
 	.hooks = { [CR_PLUGIN_HOOK__PAUSE_DEVICES] = (void *)about_to_pause },
 };
+
+/* A descriptor with hooks that CRIU does not know is refused, and criu ends. */
+static void __attribute__((constructor)) know_the_hooks(void)
+{
+	if (is_before_4_0())
+		CR_PLUGIN_DESC.max_hooks = 0;
+}
