@@ -166,7 +166,8 @@ def fewer_hooks(elf):
 
 
 @variants(import_slot=(renamed('unlink', 'rmdir'), 'the executable does not import unlink'),
-          export=(renamed('compel_cure_local', 'compel_cure_other'), 'the executable does not export compel_cure_local'),
+          export=(renamed('compel_cure_local', 'compel_cure_other'),
+                  'the executable does not export compel_cure_local'),
           hook=(fewer_hooks, 'CRIU 4.0 or later is needed'))
 def criu_that_lacks(t, what):
     """A criu of another version, which the plugin does not know: it goes on alone, and its log says why."""

@@ -20,7 +20,7 @@ static bool is_plain(const struct page *page)
 	return page->kind == ANON && !(page->flags & GUARD);
 }
 
-/* CRIU itself looks into executable areas: it borrows the first one for its injected code, and may find its vdso there. */
+/* CRIU itself looks into executable areas: it borrows the first one for its code, and searches all for the vdso. */
 static bool may_be_guarded(const struct page *page)
 {
 	return is_anonymous(page) && !(page->prot & PROT_EXEC) && !(page->flags & WIPE_ON_FORK);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The device on a kernel without soft-dirty, in the slots of this program, which asks as a CRIU of another version might.
+ * The device on a kernel without soft-dirty, in the slots of this program, which asks as another version of CRIU might.
  * The task asked about is not tracked, so whatever the way of asking, no page of it may be told clean.
  */
 #include <errno.h>

@@ -36,8 +36,8 @@ static int check_word_size(int pid)
 }
 
 /*
- * A task stopped in a restartable sequence is to abort it. The word that says so is cleared by the kernel as soon as the
- * task runs elsewhere (kernel/rseq.c, rseq_ip_fixup), and CRIU comes to look at it after us: it is put back in the end.
+ * A task stopped in a restartable sequence is to abort it. The word that says so is cleared by the kernel as soon as
+ * the task runs elsewhere (kernel/rseq.c, rseq_ip_fixup), and CRIU looks at it after us: it is put back in the end.
  */
 static void keep_sequence(struct remote_task *task)
 {
