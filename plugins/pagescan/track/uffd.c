@@ -44,8 +44,8 @@ static int take(int pid, int remote_fd)
 
 /*
  * While a userfaultfd is made, a file beside the keeper's socket says in which task: arming.PID, with its start time.
- * It is still there only if the maker was killed meanwhile, and then the descriptor may be left in the task, where it
- * would keep CRIU from dumping it. Without a place for the note there is none.
+ * It is still there only if the maker was killed meanwhile or could not close the descriptor again, which may then be
+ * left in the task, where it would keep CRIU from dumping it. Without a place for the note there is none.
  */
 struct note {
 	int dir;
@@ -83,11 +83,12 @@ static void note_write(const struct note *note, const struct identity *id)
 	close(fd);
 }
 
-static void note_close(struct note *note)
+static void note_close(struct note *note, bool keep)
 {
 	if (note->dir < 0)
 		return;
-	unlinkat(note->dir, note->name, 0);
+	if (!keep)
+		unlinkat(note->dir, note->name, 0);
 	close(note->dir);
 }
 
@@ -131,7 +132,7 @@ static void close_leftovers(int pid, const struct remote *remote)
 		closedir(fds);
 }
 
-static int create(int pid, const struct remote *remote, struct reason *why)
+static int create(int pid, const struct remote *remote, bool *left, struct reason *why)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC };
 	long remote_fd, closed;
@@ -151,9 +152,10 @@ static int create(int pid, const struct remote *remote, struct reason *why)
 
 	uffd = take(pid, (int)remote_fd);
 	err = run(remote, SYS_close, (unsigned long)remote_fd, &closed);
+	*left = err || closed;
 	if (uffd < 0)
 		return reason_set(why, uffd, "pidfd_getfd of descriptor %ld: %s", remote_fd, strerror(-uffd));
-	if (err || closed) {
+	if (*left) {
 		close(uffd);
 		return reason_set(why, -EIO, "cannot close descriptor %ld in the task again", remote_fd);
 	}
@@ -168,6 +170,7 @@ static int create(int pid, const struct remote *remote, struct reason *why)
 
 int uffd_create(const struct identity *id, const struct remote *remote, struct reason *why)
 {
+	bool left = false;
 	struct note note;
 	int uffd;
 
@@ -175,8 +178,8 @@ int uffd_create(const struct identity *id, const struct remote *remote, struct r
 	if (note_is_about(&note, id))
 		close_leftovers(id->pid, remote);
 	note_write(&note, id);
-	uffd = create(id->pid, remote, why);
-	note_close(&note);
+	uffd = create(id->pid, remote, &left, why);
+	note_close(&note, left);
 	return uffd;
 }
 
