@@ -312,14 +312,16 @@ static int listen_at(struct keeper *keeper, struct reason *why)
 int keeper_serve(int ready, struct reason *why)
 {
 	struct keeper keeper = { .uid = geteuid() };
-	struct rlimit files;
+	struct rlimit files, all;
 	int err;
 
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-		keeper.tasks_max = files.rlim_max > OTHER_FDS ? (files.rlim_max - OTHER_FDS) / FDS_PER_TASK : 0;
-	}
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return reason_set(why, -errno, "getrlimit: %s", strerror(errno));
+	all = files;
+	all.rlim_cur = files.rlim_max;
+	if (!setrlimit(RLIMIT_NOFILE, &all))
+		files = all;
+	keeper.tasks_max = files.rlim_cur > OTHER_FDS ? (files.rlim_cur - OTHER_FDS) / FDS_PER_TASK : 0;
 
 	keeper.dir = keeper_dir_open(why);
 	if (keeper.dir < 0)
