@@ -60,34 +60,50 @@ static bool is_status(int32_t status, uint32_t op)
 	return status >= -MAX_ERRNO && (status <= 0 || op == KEEPER_DROP);
 }
 
-/*
- * One request and its reply on a fresh connection; *uffd, where wanted, is the descriptor that came with it. A keeper
- * that ends at this very moment looks like none: -ENOENT.
- */
-static int ask(struct keeper_message *message, const int *fds, size_t nr_fds, int *uffd, struct reason *why)
+/* One request and its reply on a fresh connection. */
+static int exchange(struct keeper_message *message, const int *fds, size_t nr_fds, int got[2], size_t *nr_got,
+		    struct reason *why)
 {
-	const uint32_t op = message->op;
 	int sock = keeper_connect(why);
-	int got[2];
-	size_t nr_got = 0;
 	int err;
 
+	*nr_got = 0;
 	if (sock < 0)
 		return sock;
 	err = keeper_send(sock, message, fds, nr_fds);
 	if (!err)
-		err = keeper_receive(sock, message, got, &nr_got);
+		err = keeper_receive(sock, message, got, nr_got);
 	close(sock);
-	if (err == -EPIPE || err == -ECONNRESET)
-		return reason_set(why, -ENOENT, "the keeper is gone");
+	if (err == -EPIPE)
+		err = -ECONNRESET;
+	return err ? reason_set(why, err, "the keeper does not answer: %s", strerror(-err)) : 0;
+}
+
+/*
+ * A request and its reply; *uffd, where wanted, is the descriptor that came with it. A keeper that hangs up is asked
+ * again: one that ended at that very moment is none by then (-ENOENT), one that lacked something may have it.
+ */
+static int ask(struct keeper_message *message, const int *fds, size_t nr_fds, int *uffd, struct reason *why)
+{
+	const struct keeper_message request = *message;
+	int got[2];
+	size_t nr_got;
+	int err = exchange(message, fds, nr_fds, got, &nr_got, why);
+
+	if (err == -ECONNRESET) {
+		*message = request;
+		err = exchange(message, fds, nr_fds, got, &nr_got, why);
+	}
 	if (err)
-		return reason_set(why, err, "the keeper does not answer: %s", strerror(-err));
+		return err;
 
 	if (uffd && nr_got && !message->status)
 		*uffd = got[--nr_got];
 	while (nr_got)
 		close(got[--nr_got]);
-	return is_status(message->status, op) ? 0 : reason_set(why, -EPROTO, "the keeper's answer makes no sense");
+	if (!is_status(message->status, request.op))
+		return reason_set(why, -EPROTO, "the keeper's answer makes no sense");
+	return 0;
 }
 
 int keeper_get(const struct identity *id, struct epoch *epoch, int *uffd, struct reason *why)
