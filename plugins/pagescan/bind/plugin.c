@@ -47,7 +47,7 @@ static bool is_before_4_0(void)
 	Dl_info info;
 
 	return table && dladdr1(table, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol &&
-	       symbol->st_size < (1 + CR_PLUGIN_HOOK__PAUSE_DEVICES + 1) * 2 * sizeof(void *);
+	       symbol->st_size < sizeof(void *) * 2 * (1 + CR_PLUGIN_HOOK__PAUSE_DEVICES + 1);
 }
 
 static void start(bool detect)
