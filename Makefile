@@ -152,7 +152,7 @@ check-criu: setup
 	@test/torture/run --seconds 60
 
 # Other kernels, in emulated machines; see docs/compatibility.md.
-check-vm: setup
+check-vm: setup arm64
 	@$(MAKE) -s all $(O)/demo-writer
 	@$(MAKE) -s -C test/zdtm
 	@test/vm/matrix
@@ -177,7 +177,7 @@ uninstall:
 
 clean:
 	rm -rf $(O)/obj $(O)/gen $(O)/lint $(O)/pagescan $(O)/pagescan_plugin.so $(O)/demo-writer $(O)/test $(O)/demo \
-		$(O)/bench
+		$(O)/bench $(O)/arm64
 
 distclean:
 	rm -rf build $(O)
