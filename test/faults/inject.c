@@ -36,6 +36,7 @@
 	X(clock_gettime, -1, EINVAL)         \
 	X(connect, -1, EACCES)               \
 	X(dladdr, 0, 0)                      \
+	X(dladdr1, 0, 0)                     \
 	X(dup, -1, EMFILE)                   \
 	X(dup2, -1, EBUSY)                   \
 	X(epoll_create1, -1, EMFILE)         \
