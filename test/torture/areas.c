@@ -22,7 +22,9 @@ static const int protections[] = {
 	PROT_READ | PROT_WRITE,
 	PROT_READ,
 	PROT_WRITE,
-	PROT_EXEC,
+#ifndef __aarch64__
+	PROT_EXEC, /* CRIU's parasite keeps arguments in executable areas, and arm64 does not let it read them there. */
+#endif
 	PROT_NONE,
 	PROT_READ | PROT_EXEC,
 	PROT_READ | PROT_WRITE | PROT_EXEC,
