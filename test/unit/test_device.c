@@ -228,6 +228,35 @@ static void a_reset_of_an_unknown_task_is_told(void **state)
 	close(fd);
 }
 
+/* CRIU's cache is not kept from before its test has seen tracking, and then under a name that is ours. */
+static void a_cache_that_denies_tracking_is_not_kept(void **state)
+{
+	const uint64_t at = (uintptr_t)memory / page * 8;
+	char dir[] = "/tmp/test_device.XXXXXX", from[64], to[64], ours[64];
+	int self, fd;
+	uint64_t pme;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(from, sizeof(from), "%s/criu.kdat.tmp", dir);
+	snprintf(to, sizeof(to), "%s/criu.kdat", dir);
+	snprintf(ours, sizeof(ours), "%s/pagescan-criu.kdat", dir);
+	close(open(from, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(rename(from, to), -1);
+	assert_int_equal(errno, EAGAIN);
+	self = open_proc(getpid());
+	fd = openat(self, "pagemap", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(lseek(fd, (off_t)at, SEEK_SET), at);
+	assert_int_equal(read(fd, &pme, sizeof(pme)), sizeof(pme));
+	assert_true(pme & PME_SOFT_DIRTY);
+	close(fd);
+	close(self);
+	close(open(from, O_CREAT | O_EXCL | O_WRONLY, 0600)); /* the first one is gone */
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(access(ours, F_OK), 0);
+	assert_int_equal(unlink(to) | rmdir(dir), 0);
+}
+
 static void other_writes_are_the_kernels(void **state)
 {
 	int fd = openat(task_dir, "clear_refs", O_RDWR | O_CLOEXEC);
@@ -288,6 +317,7 @@ int main(void)
 		cmocka_unit_test(other_questions_are_the_kernels),
 		cmocka_unit_test(a_page_that_cannot_be_read_is_told),
 		cmocka_unit_test(a_reset_of_an_unknown_task_is_told),
+		cmocka_unit_test(a_cache_that_denies_tracking_is_not_kept),
 		cmocka_unit_test(other_writes_are_the_kernels),
 		cmocka_unit_test(files_are_the_kernels),
 		cmocka_unit_test(only_a_writer_of_the_statistics_commits),

@@ -44,6 +44,7 @@ struct node {
 static struct {
 	struct pagescan_kernel kernel;
 	bool detect;
+	bool told; /* CRIU's own test has seen that tracking is there */
 	bool pre_dump;
 	unsigned int next;
 	struct node nodes[NODES];
@@ -291,6 +292,7 @@ static ssize_t device_read(int fd, void *buf, size_t size)
 			memcpy(&pme, buf, sizeof(pme));
 			pme |= PME_SOFT_DIRTY;
 			memcpy(buf, &pme, sizeof(pme));
+			device.told = true;
 		}
 	}
 	errno = saved;
@@ -368,10 +370,20 @@ static int device_open(const char *path, int flags, ...)
 	return open(cache_path(path, room), flags, mode);
 }
 
+/*
+ * CRIU writes its cache anew only after all of its tests. If one of them failed for a moment, such as a read, it would
+ * believe for good that there is no tracking, and every pre-dump would end in an abort: that is not worth keeping.
+ */
 static int device_rename(const char *from, const char *to)
 {
 	char from_room[64], to_room[64];
 
+	if (cache_path(from, from_room) != from && !device.told) {
+		pr_warn("criu could not see that memory is tracked, its next run looks again\n");
+		unlink(from_room);
+		errno = EAGAIN;
+		return -1;
+	}
 	return rename(cache_path(from, from_room), cache_path(to, to_room));
 }
 
