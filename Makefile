@@ -16,7 +16,7 @@ CRIU ?= $(CURDIR)/build/criu/criu
 export PAGESCAN_CRIU := $(CRIU)
 
 CFLAGS ?= -O2 -g
-override CFLAGS += -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP \
+override CFLAGS += -std=gnu11 -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla $(WERROR)
 override CPPFLAGS += -D_GNU_SOURCE -DPAGESCAN_VERSION='"$(VERSION)"' -DPAGESCAN_SBINDIR='"$(SBINDIR)"' \
 	-DPAGESCAN_PLUGINDIR='"$(PLUGINDIR)"' -Icriu/include -Iplugins/pagescan -I$(O)/gen
@@ -59,11 +59,11 @@ help:
 
 $(O)/pagescan_plugin.so: $(filter-out $(KEEPER_OBJS),$(LIB_OBJS)) $(PLUGIN_OBJS)
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -Wl,-z,nodelete -Wl,-z,defs $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(O)/pagescan: $(LIB_OBJS) $(CMD_OBJS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMD_LIBS)
+	$(Q)$(CC) -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMD_LIBS)
 
 $(O)/obj/%.o: plugins/pagescan/%.c
 	$(call say,CC,$@)
