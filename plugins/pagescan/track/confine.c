@@ -5,6 +5,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -22,10 +23,13 @@ static const int allowed[] = {
 int confine(struct reason *why)
 {
 	scmp_filter_ctx filter;
+	bool privileged;
 	int err = 0;
 
+	/* The bounding set takes CAP_SETPCAP to drop; without it, and under no_new_privs, it gives nothing to anybody. */
+	privileged = !capng_get_caps_process() && capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_apply(CAPNG_SELECT_BOTH))
+	if (capng_apply(privileged ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS))
 		return reason_set(why, -EPERM, "cannot drop capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return reason_set(why, -errno, "no_new_privs: %s", strerror(errno));
