@@ -32,6 +32,8 @@
 	X(bind, -1, EADDRINUSE)              \
 	X(calloc, 0, ENOMEM)                 \
 	X(capng_apply, -1, EPERM)            \
+	X(capng_get_caps_process, -1, EPERM) \
+	X(capng_have_capability, 0, 0)       \
 	X(chdir, -1, EACCES)                 \
 	X(clock_gettime, -1, EINVAL)         \
 	X(connect, -1, EACCES)               \
