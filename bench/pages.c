@@ -4,7 +4,8 @@
  *
  * pages measure SHAPE MIB PERMILLE RUN REPEATS: a child makes the memory; for a later round it is protected and
  * PERMILLE of its pages are written, spread in runs of RUN pages (PERMILLE "first": nothing is tracked yet). Then, one
- * after the other and REPEATS times, each beginning with the areas in maps (CRIU reads them in smaps, which costs more):
+ * after the other and REPEATS times, each beginning with the areas in maps (CRIU reads them in smaps, which costs
+ * more):
  *   pagemap    read /proc/PID/pagemap and look at every entry, as CRIU does where it does not use the ioctl
  *   criu_mask  PAGEMAP_SCAN with the one mask that CRIU 4 has
  *   pagescan   this project's tracker, begun and asked CRIU's questions
@@ -410,19 +411,12 @@ struct window {
 static void fill_window(const struct task *task, const struct answerer *from, struct window *window, uint64_t start,
 			uint64_t end)
 {
-	struct pagescan_ioctl_arg arg = {
-		.size = sizeof(arg),
-		.start = start,
-		.end = end,
-		.vec = (uintptr_t)task->vec,
-		.vec_len = CRIU_VEC_LEN,
-		.category_inverted = PAGESCAN_PFNZERO | PAGESCAN_FILE,
-		.category_mask = PAGESCAN_PFNZERO | PAGESCAN_FILE,
-		.category_anyof_mask = POPULATED,
-		.return_mask = POPULATED | PAGESCAN_SOFT_DIRTY | (round_now.kernel.guard ? PAGESCAN_GUARD : 0),
-	};
-	int nr = from->snapshot ? snapshot_scan(from->snapshot, &arg) : ioctl(from->pagemap_fd, PAGESCAN_IOCTL, &arg);
+	struct pagescan_ioctl_arg arg = snapshot_question(start, end, task->vec, CRIU_VEC_LEN);
+	int nr;
 
+	if (round_now.kernel.guard)
+		arg.return_mask |= PAGESCAN_GUARD;
+	nr = from->snapshot ? snapshot_scan(from->snapshot, &arg) : ioctl(from->pagemap_fd, PAGESCAN_IOCTL, &arg);
 	if (nr < 0)
 		die(from->snapshot ? "snapshot_scan" : "PAGEMAP_SCAN");
 	*window = (struct window){ .start = start, .end = arg.walk_end, .nr = nr };
@@ -516,9 +510,12 @@ static void pagescan_way(struct task *task, struct found *found)
 	const struct remote remote = { child_syscall, task };
 	struct tracker *tracker = &round_now.tracker;
 	uint64_t start = now_ns();
+	struct identity id;
 
-	if (tracker_open(tracker, task->proc_dir, &round_now.kernel, &round_now.parent, "", &remote) ||
-	    tracker->uffd < 0 || tracker->trusted != !!round_now.parent.nr)
+	if (identity_read(task->proc_dir, &id))
+		die("the child's stat");
+	if (tracker_open(tracker, task->proc_dir, &id, &round_now.kernel, &round_now.parent, "") ||
+	    tracker_begin(tracker, &remote) || tracker->uffd < 0 || tracker->trusted != !!round_now.parent.nr)
 		die(tracker->why.text);
 	round_now.open_ns = now_ns() - start;
 	mask_way(task, &(struct answerer){ .snapshot = &tracker->snapshot }, found);

@@ -2,17 +2,17 @@
 /*
  * writer.c - the demo's process: much memory, a writer that never rests, and a verdict on every byte at the end.
  *
- * writer MIB RATE STATUS [HUGE]: HUGE percent of MIB mebibytes lie on huge pages (50), the rest on small ones. RATE pages a second, drawn by
- * a generator from a fixed seed, are written anew, each as a whole. What a page must hold follows from the number of
- * the write that touched it last, so the only memory of its own that the writer changes is its counter. STATUS, a
- * file mapped shared, shows the counter while it runs and the verdict in the end. SIGTERM: verify and exit.
+ * writer MIB RATE STATUS [HUGE]: HUGE percent of MIB mebibytes lie on huge pages (50), the rest on small ones. RATE
+ * pages a second, drawn by a generator from a fixed seed, are written anew, each as a whole. What a page must hold
+ * follows from the number of the write that touched it last, so the only memory of its own that the writer changes is
+ * its counter. STATUS, a file mapped shared, shows the counter while it runs and the verdict in the end. SIGTERM:
+ * verify and exit.
  */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>

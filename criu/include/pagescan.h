@@ -81,8 +81,8 @@ uint64_t pagescan_page_size(void);
  * What the running kernel offers, found by asking it (see scan/probe.c). @scan: the PAGEMAP_SCAN ioctl. @guard: it
  * knows PAGESCAN_GUARD. @wp_async: userfaultfd with asynchronous write-protection, for this caller. @holes_written: in
  * a registered area, memory without a page table reads as written like any other empty entry (kernels before mid-2026
- * report nothing there). @soft_dirty: the soft-dirty bit works. Always succeeds: what cannot be tried is not there,
- * with a negative errno in @..._error.
+ * report nothing there). @soft_dirty: the soft-dirty bit works. What cannot be tried is not there, with a negative
+ * errno in @..._error.
  */
 struct pagescan_kernel {
 	bool scan;
@@ -94,6 +94,11 @@ struct pagescan_kernel {
 	int wp_async_error;
 	int soft_dirty_error;
 };
+
+/*
+ * Fill @kernel by trying each thing on memory of the caller's own. Always succeeds. Where soft-dirty works, it clears
+ * the soft-dirty bits of the caller, the whole process.
+ */
 void pagescan_probe(struct pagescan_kernel *kernel);
 
 /*

@@ -4,7 +4,6 @@
  * descriptor stays open. The answers wait in the socket before the question is asked.
  */
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "fuzz.h"
 #include "track/keeper.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A maps file of any content: it is refused whole, or its areas ascend, are not empty and are found again. Each line says
- * the same when it stands alone, where the sanitizer sees its end.
+ * A maps file of any content: it is refused whole, or its areas ascend, are not empty and are found again. Each line
+ * says the same when it stands alone, where the sanitizer sees its end.
  */
 #include "fuzz.h"
 #include "scan/areas.h"

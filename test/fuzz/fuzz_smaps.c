@@ -49,11 +49,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const size_t cut = strnlen((const char *)data, size);
 	char *maps = cut < size ? strndup((const char *)data + cut + 1, size - cut - 1) : strdup("");
 	const int dir = fuzz_dir(), fds = open_fds();
+	FILE *smaps;
 	int fd;
 
 	fuzz_file("stat", stat_text, strlen(stat_text));
 	fuzz_file("smaps", data, cut);
-	tasks = read_task(dir);
+	smaps = open_in(dir, "smaps");
+	MUST(smaps);
+	read_task(dir, smaps);
+	fclose(smaps);
 	if (tasks) {
 		fd = smaps_open(&tasks->id, maps);
 		if (fd >= 0) {

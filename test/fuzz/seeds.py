@@ -13,8 +13,10 @@ MAPS = [
     AREA + '\n3000-4000 r--p 00001000 fe:01 123                        /usr/lib/a b.so\n'
     '5000-6000 ---p 00000000 00:00 0 \n8000-9000 rw-s 00000000 00:01 7        /dev/zero (deleted)\n',
     '5000-6000 rw-p 00000000 00:00 0      [heap]\n6000-7000 rw-p 00000000 00:00 0      [anon:my pool]\n'
-    '7000-8000 rw-p 00000000 00:11 8      /[aio] (deleted)\n8000-9000 rw-p 00000000 00:0f 9   /anon_hugepage (deleted)\n',
-    '7ffc00000000-7ffd00000000 rw-p 00000000 00:00 0      [stack]\n7ffe00000000-7ffe00004000 r--p 00000000 00:00 0 [vvar]\n'
+    '7000-8000 rw-p 00000000 00:11 8      /[aio] (deleted)\n'
+    '8000-9000 rw-p 00000000 00:0f 9   /anon_hugepage (deleted)\n',
+    '7ffc00000000-7ffd00000000 rw-p 00000000 00:00 0      [stack]\n'
+    '7ffe00000000-7ffe00004000 r--p 00000000 00:00 0 [vvar]\n'
     '7ffe00004000-7ffe00006000 r-xp 00000000 00:00 0      [vdso]\n'
     'ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0     [vsyscall]\n',
 ]
@@ -107,8 +109,9 @@ OLD = pagemap((0x10000, 1, PRESENT, False), (0x20000, 8, PRESENT, False), (0x300
 SEEDS = {
     'chain': [
         YOUNG, YOUNG + OLD, YOUNG + OLD + OLD, pagemap(), pagemap(pages_id=9), pagemap(magic=1), YOUNG[:30],
-        pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((0, 2**63 // 4096, PRESENT, True), (2**63, 1, PRESENT, True)),
-        pagemap((2**64 - 0x1000, 2, PRESENT, True)), pagemap((0, 2**51 - 1, PRESENT, True), (2**63, 2, PRESENT, True)),
+        pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((2**64 - 0x1000, 2, PRESENT, True)),
+        pagemap((0, 2**63 // 4096, PRESENT, True), (2**63, 1, PRESENT, True)),
+        pagemap((0, 2**51 - 1, PRESENT, True), (2**63, 2, PRESENT, True)),
         pagemap((0x10800, 1, PRESENT, False)),
         pagemap((0x20000, 1, PRESENT, False), (0x10000, 1, PRESENT, False)), pagemap((0x10000, 1, 8, False)),
     ],

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Tasks to keep, a runtime directory for their keeper, and an unprivileged user to be: root's keeper is the real one. */
+/* Tasks to keep, a runtime directory for their keeper, an unprivileged user to be: root's keeper is the real one. */
 #ifndef KEEPING_H
 #define KEEPING_H
 
@@ -135,7 +135,7 @@ static inline int tear_down(void **state)
 	return rmdir(runtime);
 }
 
-/* Root's keeper lies in /run, where there may be a real one. A change of uid makes /proc/self root's, which is undone. */
+/* Root's keeper lies in /run, where there may be a real one. A change of uid makes /proc/self root's: it is undone. */
 static inline int become_nobody(void **state)
 {
 	(void)state;

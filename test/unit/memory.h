@@ -79,7 +79,7 @@ static inline void read_pagemap(uint64_t pme[PAGES])
 	assert_int_equal(pread(pagemap, pme, PAGES * 8, (off_t)((uintptr_t)memory / page * 8)), PAGES * 8);
 }
 
-/* As CRIU asks (criu/pagemap-cache.c, pmc_fill). */
+/* As CRIU asks (criu/pagemap-cache.c, pmc_fill); in words of its own, to be held against the product's. */
 static inline struct pagescan_ioctl_arg question(size_t first, size_t end, struct pagescan_region *vec, size_t len)
 {
 	const uint64_t mask = PAGESCAN_PFNZERO | PAGESCAN_FILE;

@@ -3,11 +3,8 @@
  * A program that rebinds its own imports, linked in several ways (Makefile) and run by test_slots.c: its own calls
  * arrive, nobody else's do, and its memory is protected as before. Exit code 0, or the line of what was not so.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bind/slots.h"

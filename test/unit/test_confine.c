@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The keeper's two walls: it can do no more than it has to, and it answers nobody but its user. Only root can see them. */
+/* The keeper's two walls: it can do no more than it has to, and answers nobody but its user. Only root can see them. */
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>

@@ -30,10 +30,12 @@ static void print(unsigned int level, const char *format, ...)
 	va_end(args);
 }
 
-void round_task_seized(int dir, const struct pagescan_kernel *offered)
+struct round_task *round_task_seized(int dir, const struct identity *id, const struct pagescan_kernel *offered)
 {
 	(void)dir;
+	(void)id;
 	(void)offered;
+	return NULL;
 }
 
 struct round_task *round_find(int pid)

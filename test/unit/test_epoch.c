@@ -57,9 +57,14 @@ static int tear_down(void **state)
 	return system(command) || close(dir);
 }
 
+static bool same_epoch(const struct epoch *a, const struct epoch *b)
+{
+	return a->number == b->number && !memcmp(a->tracker, b->tracker, TRACKER_ID_SIZE);
+}
+
 static bool same(const struct epoch_record *a, const struct epoch_record *b)
 {
-	return a->pid == b->pid && a->start_time == b->start_time && epoch_equal(&a->epoch, &b->epoch);
+	return a->pid == b->pid && a->start_time == b->start_time && same_epoch(&a->epoch, &b->epoch);
 }
 
 static void what_was_written_is_read(void **state)
@@ -98,7 +103,7 @@ static void a_damaged_file_never_holds_another_current_record(void **state)
 		if (!epoch_image_parse(bytes, len, &image, &why)) {
 			for (size_t r = 0; r < image.nr; r++)
 				assert_true(same(&image.v[r], &records[0]) || same(&image.v[r], &records[1]) ||
-					    !epoch_equal(&image.v[r].epoch, &records[0].epoch) ||
+					    !same_epoch(&image.v[r].epoch, &records[0].epoch) ||
 					    image.v[r].pid != records[0].pid ||
 					    image.v[r].start_time != records[0].start_time);
 		}
@@ -113,16 +118,6 @@ static void each_part_decides(void **state)
 	struct identity id = { .pid = records[0].pid, .start_time = records[0].start_time };
 
 	(void)state;
-	assert_true(epoch_equal(&records[0].epoch, &records[0].epoch));
-	for (size_t i = 0; i <= TRACKER_ID_SIZE; i++) {
-		struct epoch other = records[0].epoch;
-
-		if (i < TRACKER_ID_SIZE)
-			other.tracker[i] ^= 0x80;
-		else
-			other.number++;
-		assert_false(epoch_equal(&records[0].epoch, &other));
-	}
 	assert_non_null(epoch_image_find(&image, &id));
 	id.pid++;
 	assert_null(epoch_image_find(&image, &id));
@@ -149,7 +144,7 @@ static void no_byte_of_a_record_is_idle(void **state)
 			copy[i] ^= (uint8_t)flip;
 			if (!epoch_image_parse(copy, len, &image, NULL))
 				found = epoch_image_find(&image, &id);
-			if (found && epoch_equal(&found->epoch, &records[0].epoch))
+			if (found && same_epoch(&found->epoch, &records[0].epoch))
 				fail_msg("byte %zu: %02x may be %02x", i, bytes[i], copy[i]);
 			epoch_image_fini(&image);
 		}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Which task it is: read right whatever the task is called, and another one after exec or when the pid is used again. */
+/* Which task it is: read right whatever the task is called, another one after exec or when the pid is used again. */
 #include <errno.h>
+#include <sys/ptrace.h>
 
 #include "processes.h"
 
@@ -156,6 +157,26 @@ static void a_hidden_stack_reads_as_none(void **state)
 	assert_int_equal(await_end(pid), 0);
 }
 
+/* The pid that the task itself sees, and who traces it; no more than the start of a field's name is no field. */
+static void status_tells_numbers(void **state)
+{
+	pid_t pid = start_child();
+	int dir;
+
+	(void)state;
+	if (!pid)
+		pause();
+	dir = open_proc(pid);
+	assert_int_equal(identity_status(dir, "NSpid"), pid);
+	assert_int_equal(identity_status(dir, "TracerPid"), 0);
+	assert_int_equal(ptrace(PTRACE_SEIZE, pid, 0, 0), 0);
+	assert_int_equal(identity_status(dir, "TracerPid"), getpid());
+	assert_int_equal(identity_status(dir, "Tracer"), -EIO);
+	end_child(pid);
+	assert_true(identity_status(dir, "TracerPid") < 0);
+	close(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +186,7 @@ int main(void)
 		cmocka_unit_test(each_part_makes_the_difference),
 		cmocka_unit_test(a_task_that_is_gone_has_none),
 		cmocka_unit_test(a_hidden_stack_reads_as_none),
+		cmocka_unit_test(status_tells_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

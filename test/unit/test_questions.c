@@ -54,7 +54,7 @@ static void the_vdso_is_dirty_always(void **state)
 	snapshot_fini(&snapshot);
 }
 
-/* Whatever CRIU asks one day that this does not know gets the kernel's answer, so nothing of the call may be changed. */
+/* Whatever CRIU asks one day that this does not know gets the kernel's answer: nothing of the call may be changed. */
 static void other_questions_are_left_alone(void **state)
 {
 	struct pagescan_region vec[2];

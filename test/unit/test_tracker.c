@@ -9,9 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "track/keeper.h"
+#include "processes.h"
 #include "track/tracker.h"
-#include "unit.h"
 
 #define PAGES 256
 
@@ -74,16 +73,8 @@ static struct area *area_of(struct tracker *tracker, const void *addr)
 /* Ask as CRIU does. Returns the number of regions. */
 static int ask_about(struct tracker *tracker, const char *start, size_t pages, struct pagescan_region vec[PAGES])
 {
-	const uint64_t mask = PAGESCAN_PFNZERO | PAGESCAN_FILE, there = PAGESCAN_PRESENT | PAGESCAN_SWAPPED;
-	struct pagescan_ioctl_arg arg = { .size = sizeof(arg),
-					  .start = (uintptr_t)start,
-					  .end = (uintptr_t)start + pages * pagescan_page_size(),
-					  .vec = (uintptr_t)vec,
-					  .vec_len = PAGES,
-					  .category_inverted = mask,
-					  .category_mask = mask,
-					  .category_anyof_mask = there,
-					  .return_mask = there | PAGESCAN_SOFT_DIRTY };
+	const uint64_t end = (uintptr_t)start + pages * pagescan_page_size();
+	struct pagescan_ioctl_arg arg = snapshot_question((uintptr_t)start, end, vec, PAGES);
 	int nr = snapshot_scan(&tracker->snapshot, &arg);
 
 	assert_true(nr >= 0);
@@ -111,27 +102,48 @@ static size_t ask(struct tracker *tracker, bool dirty[PAGES])
 
 static void open_round(struct tracker *tracker, const struct epoch_image *parent, const char *why)
 {
-	assert_int_equal(tracker_open(tracker, proc_dir, &kernel, parent, why, &remote), 0);
-	if (tracker->uffd < 0)
+	const struct identity id = identity_of(getpid());
+
+	assert_int_equal(tracker_open(tracker, proc_dir, &id, &kernel, parent, why), 0);
+	if (tracker_begin(tracker, &remote))
 		fail_msg("cannot be tracked: %s", tracker->why.text);
 }
 
-/* A whole round; returns the number of dirty pages. The record of it goes into *image, alone. */
-static size_t take_round(const struct epoch_image *parent, struct epoch_image *image)
+/* The record of the round goes into *image, alone. */
+static void reset(struct tracker *tracker, struct epoch_image *image)
 {
 	struct tracker_summary summary;
 	struct epoch_record record;
+
+	assert_int_equal(tracker_reset(tracker, &record, &summary), 0);
+	epoch_image_fini(image);
+	assert_int_equal(epoch_image_add(image, &record), 0);
+}
+
+/* A whole round; returns the number of dirty pages. */
+static size_t take_round(const struct epoch_image *parent, struct epoch_image *image)
+{
 	struct tracker tracker;
 	bool dirty[PAGES];
 	size_t count;
 
 	open_round(&tracker, parent, "");
 	count = ask(&tracker, dirty);
-	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0);
-	epoch_image_fini(image);
-	assert_int_equal(epoch_image_add(image, &record), 0);
+	reset(&tracker, image);
 	tracker_close(&tracker);
 	return count;
+}
+
+/* The next round would find this page dirty, and no other. */
+static void one_is_dirty(const struct epoch_image *parent, size_t page)
+{
+	struct tracker tracker;
+	bool dirty[PAGES];
+
+	open_round(&tracker, parent, "");
+	assert_int_equal(ask(&tracker, dirty), 1);
+	assert_true(dirty[page]);
+	tracker_close(&tracker);
 }
 
 static int set_up(void **state)
@@ -246,9 +258,7 @@ static void a_keeper_that_refuses_leaves_the_last_round_valid(void **state)
 /* process_vm_writev(2) by somebody whom CRIU did not freeze, after CRIU asked and before it resets. */
 static void a_write_between_question_and_reset_is_not_lost(void **state)
 {
-	struct epoch_image image = { 0 }, next = { 0 };
-	struct tracker_summary summary;
-	struct epoch_record record;
+	struct epoch_image image = { 0 };
 	struct tracker tracker;
 	bool dirty[PAGES];
 
@@ -259,40 +269,59 @@ static void a_write_between_question_and_reset_is_not_lost(void **state)
 	open_round(&tracker, &image, "");
 	assert_int_equal(ask(&tracker, dirty), 2);
 	*page_at(15) = 3;
-	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0);
+	reset(&tracker, &image);
 	tracker_close(&tracker);
+	one_is_dirty(&image, 15);
 	epoch_image_fini(&image);
-	epoch_image_add(&image, &record);
-
-	open_round(&tracker, &image, "");
-	assert_int_equal(ask(&tracker, dirty), 1);
-	assert_true(dirty[15]);
-	tracker_close(&tracker);
-	epoch_image_fini(&image);
-	epoch_image_fini(&next);
 }
 
 static void a_page_that_could_not_be_read_is_dirty(void **state)
 {
-	struct tracker_summary summary;
 	struct epoch_image image = { 0 };
-	struct epoch_record record;
 	struct tracker tracker;
 	bool dirty[PAGES];
+	int uffd;
 
 	(void)state;
 	open_round(&tracker, &none, "");
 	ask(&tracker, dirty);
-	assert_int_equal(tracker_reset(&tracker, &record, &summary), 0);
-	tracker_mark_dirty(&tracker, (uintptr_t)page_at(7), (uintptr_t)page_at(8));
+	reset(&tracker, &image);
+	assert_int_equal(tracker_mark_dirty(&tracker, (uintptr_t)page_at(7), (uintptr_t)page_at(8)), 0);
+	/* Not ours, and so dirty anyway; but what may have stayed protected is told. */
+	assert_int_equal(tracker_mark_dirty(&tracker, (uintptr_t)page_at(PAGES), (uintptr_t)page_at(PAGES + 1)), 0);
+	uffd = tracker.uffd;
+	tracker.uffd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_true(tracker_mark_dirty(&tracker, (uintptr_t)page_at(7), (uintptr_t)page_at(8)) < 0);
+	close(tracker.uffd);
+	tracker.uffd = uffd;
 	tracker_close(&tracker);
-	epoch_image_add(&image, &record);
-
-	open_round(&tracker, &image, "");
-	assert_int_equal(ask(&tracker, dirty), 1);
-	assert_true(dirty[7]);
-	tracker_close(&tracker);
+	one_is_dirty(&image, 7);
 	epoch_image_fini(&image);
+}
+
+/*
+ * mremap makes one area of what it moves and what is beside it, if nothing was ever written to what it moves. All of
+ * that loses its registration.
+ */
+static void protection_without_registration_is_none(void **state)
+{
+	const size_t size = pagescan_page_size();
+	char *empty = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + size;
+	struct epoch_image image = { 0 }, next = { 0 };
+
+	(void)state;
+	take_round(&none, &image);
+	mprotect(empty, size, PROT_READ | PROT_WRITE);
+	madvise(empty, size, MADV_NOHUGEPAGE); /* as the memory */
+	assert_int_equal(uffd_register(kept.uffd, (uintptr_t)empty, (uintptr_t)empty + size), 0);
+	assert_ptr_equal(mremap(empty, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, page_at(18)), page_at(18));
+	*page_at(24) = 2;
+	assert_int_equal(take_round(&image, &next), PAGES - 1);
+	*page_at(24) = 3;
+	one_is_dirty(&next, 24);
+	munmap(empty - size, 3 * size);
+	epoch_image_fini(&image);
+	epoch_image_fini(&next);
 }
 
 static void areas_that_were_not_asked_about_are_let_go(void **state)
@@ -431,6 +460,7 @@ int main(void)
 		ROUND(a_keeper_that_refuses_leaves_the_last_round_valid),
 		ROUND(a_write_between_question_and_reset_is_not_lost),
 		ROUND(a_page_that_could_not_be_read_is_dirty),
+		ROUND(protection_without_registration_is_none),
 		ROUND(areas_that_were_not_asked_about_are_let_go),
 		ROUND(unreadable_areas_are_let_go),
 		ROUND(areas_of_another_userfaultfd_are_never_clean),

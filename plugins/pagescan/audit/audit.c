@@ -1,55 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * audit.c - compare a task's memory with what its images hold. Calls chain, the kernel.
+ * audit.c - compare a task's memory with what its images hold. Calls chain, identity, the kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "audit.h"
+#include "track/identity.h"
 
 #define CHUNK_PAGES 64UL
 
-/*
- * CRIU names images by the pid that the task itself sees: it dumps pid namespaces whole and knows none inside another
- * (criu/include/pid.h, vpid).
- */
-static int own_pid(int proc_dir, struct reason *why)
-{
-	char *line = NULL;
-	size_t room = 0;
-	int pid = 0;
-	int fd = openat(proc_dir, "status", O_RDONLY | O_CLOEXEC);
-	FILE *status = fd >= 0 ? fdopen(fd, "r") : NULL;
-
-	if (!status) {
-		int err = -errno;
-
-		if (fd >= 0)
-			close(fd);
-		return reason_set(why, err, "cannot read the task's status: %s", strerror(-err));
-	}
-	while (!pid && getline(&line, &room, status) > 0) {
-		if (!strncmp(line, "NSpid:", 6))
-			pid = atoi(strrchr(line, '\t') + 1);
-	}
-	free(line);
-	fclose(status);
-	return pid > 0 ? pid : reason_set(why, -EINVAL, "the task's status tells no pid");
-}
-
 int audit_open(struct audit *audit, int proc_dir, int dir, const char *path, struct reason *why)
 {
-	int pid = own_pid(proc_dir, why);
-	int err = pid < 0 ? pid : 0;
+	/*
+	 * CRIU names images by the pid that the task itself sees, the last one in this line: it dumps pid namespaces
+	 * whole and knows none inside another (criu/include/pid.h, vpid).
+	 */
+	int pid = identity_status(proc_dir, "NSpid");
+	int err;
 
 	*audit = (struct audit){ .mem_fd = -1 };
-	if (!err)
-		err = chain_open(&audit->chain, dir, path, pid, why);
+	if (pid < 0)
+		return reason_set(why, pid, "cannot read the task's pid from its status: %s", strerror(-pid));
+	err = chain_open(&audit->chain, dir, path, pid, why);
 	if (err)
 		return err;
 
@@ -116,6 +93,13 @@ static int compare_chunk(struct audit *audit, uint64_t addr, uint64_t end, const
 	return err;
 }
 
+bool audit_goes_on(int *verdict, int err)
+{
+	if (err)
+		*verdict = err;
+	return !err || err == -EBADMSG;
+}
+
 int audit_range(struct audit *audit, uint64_t start, uint64_t end, struct reason *why)
 {
 	const uint64_t page = pagescan_page_size();
@@ -136,9 +120,8 @@ int audit_range(struct audit *audit, uint64_t start, uint64_t end, struct reason
 			stop = piece.end < stop ? piece.end : stop;
 			err = compare_chunk(audit, start, stop, &piece, verdict ? NULL : why);
 		}
-		if (err && err != -EBADMSG)
-			return err;
-		verdict = verdict ? verdict : err;
+		if (!audit_goes_on(&verdict, err))
+			break;
 		start = stop;
 	}
 	return verdict;
@@ -149,13 +132,10 @@ int audit_answer(struct audit *audit, const struct pagescan_region *vec, size_t 
 	int verdict = 0;
 
 	for (size_t i = 0; i < nr; i++) {
-		int err = vec[i].categories & PAGESCAN_SOFT_DIRTY ?
-				  0 :
-				  audit_range(audit, vec[i].start, vec[i].end, verdict ? NULL : why);
-
-		if (err && err != -EBADMSG)
-			return err;
-		verdict = verdict ? verdict : err;
+		if (vec[i].categories & PAGESCAN_SOFT_DIRTY)
+			continue;
+		if (!audit_goes_on(&verdict, audit_range(audit, vec[i].start, vec[i].end, verdict ? NULL : why)))
+			break;
 	}
 	return verdict;
 }

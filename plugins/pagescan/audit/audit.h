@@ -10,7 +10,10 @@
 
 #include "chain.h"
 
-/* What has been compared so far, in pages: all, and of them those that differ and those that no image has. */
+/*
+ * The images, the task's memory (-1: not open), room for some pages of both; and what has been compared so far, in
+ * pages: all, and of them those that differ and those that no image has. For one thread.
+ */
 struct audit {
 	struct chain chain;
 	int mem_fd;
@@ -33,9 +36,17 @@ int audit_open(struct audit *audit, int proc_dir, int dir, const char *path, str
  */
 int audit_range(struct audit *audit, uint64_t start, uint64_t end, struct reason *why);
 
-/* The same for the regions of an answer of the snapshot that are told as clean. */
+/* The same for those of the @nr regions in @vec, an answer of the snapshot (snapshot_scan), that are told as clean. */
 int audit_answer(struct audit *audit, const struct pagescan_region *vec, size_t nr, struct reason *why);
 
+/*
+ * Put @err, which one of several comparisons returned, into the *verdict of all, which begins with 0. Returns whether
+ * it makes sense to go on: all pages are to be counted, but what cannot be read ends it. Only the first comparison
+ * that finds something has its @why to tell: let it be NULL as soon as there is a verdict.
+ */
+bool audit_goes_on(int *verdict, int err);
+
+/* Let go of images and memory; the counts are gone, too. Harmless where nothing is open. */
 void audit_close(struct audit *audit);
 
 #endif

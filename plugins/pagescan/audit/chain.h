@@ -30,7 +30,7 @@ struct layer {
 	int pages_fd;
 };
 
-/* The youngest directory first. */
+/* The youngest directory first. For one thread. */
 struct chain {
 	struct layer *v;
 	size_t nr;
@@ -44,16 +44,17 @@ struct chain {
  */
 int chain_open(struct chain *chain, int dir, const char *path, int pid, struct reason *why);
 
-/* Where the bytes at an address are: in a file, from @offset on, as far as address @end. */
+/* Where the bytes at an address are: in a file of the chain's, from @offset on, as far as address @end. In bytes. */
 struct chain_piece {
 	int fd;
 	uint64_t offset;
 	uint64_t end;
 };
 
-/* Find the page at @addr in the youngest layer that has it. Returns 0 or -ENOENT: no layer has it. */
+/* Find the page at @addr (bytes) in the youngest layer that has it. Returns 0 or -ENOENT: no layer has it. */
 int chain_find(const struct chain *chain, uint64_t addr, struct chain_piece *piece);
 
+/* Free the lists and close the files; the chain is empty then. */
 void chain_close(struct chain *chain);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * device.c - answer CRIU's three acts (is tracking there, read, reset) and see its images complete. Calls round,
- * snapshot, slots, smaps, verify, libc.
+ * snapshot, slots, smaps, verify, identity, CRIU's log, libc.
  *
  * Rules: what is not one of these acts goes to libc untouched, errno included; on a kernel without soft-dirty no
  * answer about a task may come from the kernel alone, since its missing soft-dirty bits would read as clean.
@@ -113,15 +113,17 @@ static struct snapshot *snapshot_of(struct round_task *task)
 }
 
 /*
- * CRIU opened @name in @dir. Only files right in a process's directory of a proc filesystem are of interest. Returns 0,
- * or a negative errno if one of them cannot be told to be what it is.
+ * CRIU opened @name in @dir. Only files right in a process's directory of a proc filesystem are of interest. *seized is
+ * the task that was taken into the round by that, NULL for none. Returns 0, or a negative errno if one of the files
+ * cannot be told to be what it is.
  */
-static int opened(int fd, int dir, const char *name)
+static int opened(int fd, int dir, const char *name, struct round_task **seized)
 {
 	struct identity id;
 	struct statfs fs;
 	int err;
 
+	*seized = NULL;
 	if (!strcmp(name, CRIU_STATS_DUMP)) {
 		round_commit();
 		return 0;
@@ -134,7 +136,7 @@ static int opened(int fd, int dir, const char *name)
 	if (!err)
 		err = identity_read(dir, &id);
 	if (!err && *name == 's')
-		round_task_seized(dir, &device.kernel);
+		*seized = round_task_seized(dir, &id, &device.kernel);
 	else if (!err)
 		err = node_add(fd, *name == 'p' ? PAGEMAP : CLEAR_REFS, id.pid);
 	if (err)
@@ -143,18 +145,11 @@ static int opened(int fd, int dir, const char *name)
 	return *name == 's' ? 0 : err;
 }
 
-static int cheaper_smaps(int dir, int fd)
+/* The task was seized just now: its areas are as its snapshot has them. */
+static int cheaper_smaps(const struct round_task *seized, int fd)
 {
-	struct round_task *task;
-	struct identity id;
-	int cheaper;
+	int cheaper = seized->visible ? smaps_open(&seized->tracker.id, seized->tracker.snapshot.areas.text) : -1;
 
-	if (identity_read(dir, &id))
-		return fd;
-	task = round_find(id.pid);
-	if (!task || !task->visible)
-		return fd;
-	cheaper = smaps_open(&id, task->tracker.snapshot.areas.text);
 	if (cheaper < 0)
 		return fd;
 	close(fd);
@@ -169,6 +164,7 @@ static bool takes_mode(int flags)
 
 static int device_openat(int dir, const char *name, int flags, ...)
 {
+	struct round_task *seized = NULL;
 	mode_t mode = 0;
 	va_list args;
 	int fd, saved, err = 0;
@@ -181,14 +177,14 @@ static int device_openat(int dir, const char *name, int flags, ...)
 	fd = openat(dir, name, flags, mode);
 	saved = errno;
 	if (fd >= 0 && (strcmp(name, CRIU_STATS_DUMP) || (flags & O_ACCMODE) != O_RDONLY))
-		err = opened(fd, dir, name);
+		err = opened(fd, dir, name, &seized);
 	if (err) {
 		close(fd);
 		fd = -1;
 		saved = -err;
 	}
-	if (fd >= 0 && device.pre_dump && !strcmp(name, "smaps"))
-		fd = cheaper_smaps(dir, fd);
+	if (seized && device.pre_dump)
+		fd = cheaper_smaps(seized, fd);
 	errno = saved;
 	return fd;
 }
@@ -377,14 +373,15 @@ static int device_open(const char *path, int flags, ...)
 static int device_rename(const char *from, const char *to)
 {
 	char from_room[64], to_room[64];
+	const char *our_from = cache_path(from, from_room);
 
-	if (cache_path(from, from_room) != from && !device.told) {
+	if (our_from != from && !device.told) {
 		pr_warn("criu could not see that memory is tracked, its next run looks again\n");
-		unlink(from_room);
+		unlink(our_from);
 		errno = EAGAIN;
 		return -1;
 	}
-	return rename(cache_path(from, from_room), cache_path(to, to_room));
+	return rename(our_from, cache_path(to, to_room));
 }
 
 static int device_unlink(const char *path)

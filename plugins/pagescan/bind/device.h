@@ -14,8 +14,9 @@
 
 /*
  * Put the device into the slots of @elf. @kernel: what it offers. @detect: CRIU has not looked for memory tracking
- * yet (the plugin is preloaded), so answer that too, with a feature cache apart from plain criu's.
- * Returns NULL or, in words, what is missing; then no slot was changed.
+ * yet (the plugin is preloaded), so answer that too, with a feature cache apart from plain criu's. Call it once, while
+ * no other thread runs (slots_bind).
+ * Returns NULL or, in words of the device's own, what is missing; then no slot was changed.
  */
 const char *device_install(const struct elf *elf, const struct pagescan_kernel *kernel, bool detect);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * log.h - lines in CRIU's log, in its own form ("Warn  (file:line): "), each with the prefix pagescan:.
+ * log.h - lines in CRIU's log, in its own form ("Warn  (file:line): ", criu/include/log.h), each with the prefix
+ * pagescan:. Arguments as of printf, the newline with them; criu_find() has found the printer by then.
  */
 #ifndef PAGESCAN_BIND_LOG_H
 #define PAGESCAN_BIND_LOG_H

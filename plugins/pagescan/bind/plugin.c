@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, smaps, criu, probe, keeper.
+ * mechanism. Calls device, slots, smaps, criu, probe, keeper.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
@@ -9,7 +9,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

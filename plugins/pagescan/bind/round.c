@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * round.c - the round that CRIU is in. Calls track, remote, verify, CRIU's log. CRIU works on one task after the other in one
- * thread, so there is one round and no lock.
+ * round.c - the round that CRIU is in. Calls track, remote, verify, CRIU's log. CRIU works on one task after the other
+ * in one thread, so there is one round and no lock.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,28 +86,6 @@ static void round_begin(void)
 	read_parent();
 }
 
-/* Who traces the task (0: nobody), or a negative errno. */
-static int read_tracer(int proc_dir)
-{
-	char *line = NULL;
-	size_t room = 0;
-	int tracer = -EIO;
-	int fd = openat(proc_dir, "status", O_RDONLY | O_CLOEXEC);
-	FILE *status = fd >= 0 ? fdopen(fd, "r") : NULL;
-
-	if (!status) {
-		tracer = -errno;
-		if (fd >= 0)
-			close(fd);
-		return tracer;
-	}
-	while (getline(&line, &room, status) > 0 && sscanf(line, "TracerPid: %d", &tracer) != 1)
-		;
-	free(line);
-	fclose(status);
-	return tracer;
-}
-
 static void drop_task(int pid)
 {
 	for (struct round_task **at = &now.tasks; *at; at = &(*at)->next) {
@@ -122,42 +99,41 @@ static void drop_task(int pid)
 	}
 }
 
-void round_task_seized(int proc_dir, const struct pagescan_kernel *kernel)
+struct round_task *round_task_seized(int proc_dir, const struct identity *id, const struct pagescan_kernel *kernel)
 {
-	int tracer = read_tracer(proc_dir);
+	int tracer = identity_status(proc_dir, "TracerPid"); /* 0: nobody */
 	struct round_task *task = NULL;
 	struct remote_task remote;
-	struct identity id;
 	struct tracker *tracker;
-	int err;
 
 	if (tracer >= 0 && tracer != getpid())
-		return;
+		return NULL;
 	round_begin();
-	err = tracer < 0 ? tracer : identity_read(proc_dir, &id);
-	if (!err) {
-		drop_task(id.pid);
+	drop_task(id->pid);
+	if (tracer >= 0)
 		task = calloc(1, sizeof(*task));
-	}
 	if (!task) {
-		pr_warn("a task cannot be tracked, its memory is dumped in full: %s\n", strerror(err ? -err : ENOMEM));
-		return;
+		pr_warn("%d: cannot be tracked, its memory is dumped in full: %s\n", id->pid,
+			strerror(tracer < 0 ? -tracer : ENOMEM));
+		return NULL;
 	}
 
 	tracker = &task->tracker;
-	remote_init(&remote, id.pid);
-	task->visible = !tracker_open(tracker, proc_dir, kernel, &now.parent, now.parent_why.text, &remote.remote);
+	remote_init(&remote, id->pid);
+	task->visible = !tracker_open(tracker, proc_dir, id, kernel, &now.parent, now.parent_why.text);
+	if (task->visible)
+		(void)tracker_begin(tracker, &remote.remote);
 	remote_fini(&remote);
-	tracker->id.pid = id.pid;
 	task->audit.mem_fd = -1;
 	task->next = now.tasks;
 	now.tasks = task;
 	verify_begin(task, proc_dir, now.dir);
 
 	if (!task->visible || tracker->uffd < 0)
-		pr_warn("%d: cannot be tracked, its memory is dumped in full: %s\n", id.pid, tracker->why.text);
+		pr_warn("%d: cannot be tracked, its memory is dumped in full: %s\n", id->pid, tracker->why.text);
 	else if (!tracker->trusted && tracker->why.text[0])
-		pr_warn("%d: its memory is dumped in full: %s\n", id.pid, tracker->why.text);
+		pr_warn("%d: its memory is dumped in full: %s\n", id->pid, tracker->why.text);
+	return task;
 }
 
 struct round_task *round_find(int pid)
@@ -195,9 +171,14 @@ void round_reset(struct round_task *task)
 void round_not_read(int pid, uint64_t start, uint64_t end)
 {
 	struct round_task *task = round_find(pid);
+	int err = task ? tracker_mark_dirty(&task->tracker, start, end) : 0;
 
-	if (task)
-		tracker_mark_dirty(&task->tracker, start, end);
+	if (!err)
+		return;
+	pr_warn("%d: the next round will be a full one: a page that could not be read cannot be marked as written: "
+		"%s\n",
+		pid, strerror(-err));
+	epoch_image_fini(&now.done); /* without a record nobody takes these images for the last ones */
 }
 
 void round_commit(void)

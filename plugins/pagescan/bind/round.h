@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * round.h - one pre-dump or dump into one image directory: its tasks, its parent's record, and its commit.
+ * round.h - one pre-dump or dump into one image directory: its tasks, its parent's record, and its commit. There is one
+ * at a time, in CRIU's one thread. Nothing here fails towards CRIU: what goes wrong is told in its log, and costs
+ * bytes.
  */
 #ifndef PAGESCAN_BIND_ROUND_H
 #define PAGESCAN_BIND_ROUND_H
@@ -9,8 +11,9 @@
 #include "track/tracker.h"
 
 /*
- * A task of the round. @visible: the tracker could look at its memory; else all that is known is "in doubt dirty".
- * @verify: answers are held against @audit (verify.h), which has no memory where the images cannot be read.
+ * A task of the round, which owns it. @visible: the tracker could look at its memory; else all that is known is "in
+ * doubt dirty". @reset: CRIU has reset it, and its snapshot is empty. @verify: answers are held against @audit
+ * (verify.h), which has no memory where the images cannot be read.
  */
 struct round_task {
 	struct tracker tracker;
@@ -22,22 +25,23 @@ struct round_task {
 };
 
 /*
- * CRIU opens smaps of the task behind @proc_dir, which it has frozen: take it into the round. Begins a new round if
- * CRIU's image directory is another one than before, or the last round was committed. A directory of a process that
- * CRIU has not seized is ignored.
+ * CRIU opens smaps of the task behind @proc_dir, which it has frozen: take it, with the identity @id that was read just
+ * now, into the round. Begins a new round if CRIU's image directory is another one than before, or the last round was
+ * committed. Returns the task, the round's, or NULL where there is none: a process that CRIU has not seized is ignored,
+ * one that cannot be taken in is told in CRIU's log.
  */
-void round_task_seized(int proc_dir, const struct pagescan_kernel *kernel);
+struct round_task *round_task_seized(int proc_dir, const struct identity *id, const struct pagescan_kernel *kernel);
 
-/* The task with this pid, NULL if it is not in the round. */
+/* The task with this pid, which stays the round's; NULL if it is not in the round. */
 struct round_task *round_find(int pid);
 
-/* CRIU resets tracking of the task, whose pages are in CRIU's pipes or images by now. */
+/* CRIU resets tracking of the task, whose pages are in CRIU's pipes or images by now. A second reset does nothing. */
 void round_reset(struct round_task *task);
 
-/* CRIU could not read [start, end) of a task after it let it run again. */
+/* CRIU could not read [start, end), bytes, whole pages, of a task after it let it run again: they are dirty. */
 void round_not_read(int pid, uint64_t start, uint64_t end);
 
-/* The images are complete. */
+/* The images are complete: write the record of the tasks that were reset, and end the round. */
 void round_commit(void);
 
 #endif

@@ -28,6 +28,9 @@
 #error "import slots: x86-64 and arm64 only"
 #endif
 
+/* A function is imported once or twice, by each kind of relocation. */
+#define TARGETS_MAX 64
+
 struct dynamic {
 	ElfW(Addr) strings;
 	ElfW(Addr) symbols;
@@ -148,19 +151,37 @@ static bool in_relro(const struct elf *elf, uintptr_t addr)
 	return false;
 }
 
-static int set_slot(const struct elf *elf, void **slot, void *function)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *start = (void *)((uintptr_t)slot & ~(page - 1));
+/* What a walk found: pointers, and what each shall be. */
+struct targets {
+	size_t nr;
+	struct {
+		void **pointer;
+		void *function;
+	} v[TARGETS_MAX];
+};
 
-	if (!in_relro(elf, (uintptr_t)slot)) {
-		*slot = function;
+static int protect(const struct elf *elf, void **pointer, int rights)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (!in_relro(elf, (uintptr_t)pointer))
 		return 0;
-	}
-	if (mprotect(start, page, PROT_READ | PROT_WRITE))
-		return -errno;
-	*slot = function;
-	return mprotect(start, page, PROT_READ) ? -errno : 0;
+	return mprotect((void *)((uintptr_t)pointer & ~(page - 1)), page, rights) ? -errno : 0;
+}
+
+/* All or none: a criu with some of our functions and some of libc's would get answers that contradict each other. */
+static int set_all(const struct elf *elf, const struct targets *targets)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < targets->nr; i++)
+		err = protect(elf, targets->v[i].pointer, PROT_READ | PROT_WRITE);
+	for (size_t i = 0; !err && i < targets->nr; i++)
+		*targets->v[i].pointer = targets->v[i].function;
+	/* What stays writable is no reason to go without. */
+	for (size_t i = 0; i < targets->nr; i++)
+		(void)protect(elf, targets->v[i].pointer, PROT_READ);
+	return err;
 }
 
 static struct slot *slot_named(struct slot *slots, size_t nr, const char *name)
@@ -173,7 +194,7 @@ static struct slot *slot_named(struct slot *slots, size_t nr, const char *name)
 }
 
 static int walk_one(const struct elf *elf, const struct dynamic *dynamic, const ElfW(Rela) *rela, struct slot *slots,
-		    size_t nr, bool bind)
+		    size_t nr, struct targets *targets)
 {
 	const unsigned long type = ELF64_R_TYPE(rela->r_info);
 	const ElfW(Sym) *symbol;
@@ -193,10 +214,16 @@ static int walk_one(const struct elf *elf, const struct dynamic *dynamic, const 
 	if (!pointer)
 		return -ENOEXEC;
 	slot->found = true;
-	return bind ? set_slot(elf, pointer, slot->function) : 0;
+	if (!targets)
+		return 0;
+	if (targets->nr == TARGETS_MAX)
+		return -ENOEXEC;
+	targets->v[targets->nr].pointer = pointer;
+	targets->v[targets->nr++].function = slot->function;
+	return 0;
 }
 
-static int walk(const struct elf *elf, struct slot *slots, size_t nr, bool bind)
+static int walk(const struct elf *elf, struct slot *slots, size_t nr, struct targets *targets)
 {
 	struct dynamic dynamic;
 	int err = read_dynamic(elf, &dynamic);
@@ -206,7 +233,7 @@ static int walk(const struct elf *elf, struct slot *slots, size_t nr, bool bind)
 			const ElfW(Rela) *rela =
 				loaded_aligned(elf, dynamic.rela[table] + i * sizeof(*rela), sizeof(*rela), PF_R);
 
-			err = rela ? walk_one(elf, &dynamic, rela, slots, nr, bind) : -ENOEXEC;
+			err = rela ? walk_one(elf, &dynamic, rela, slots, nr, targets) : -ENOEXEC;
 		}
 	}
 	return err;
@@ -214,10 +241,13 @@ static int walk(const struct elf *elf, struct slot *slots, size_t nr, bool bind)
 
 int slots_find(const struct elf *elf, struct slot *slots, size_t nr)
 {
-	return walk(elf, slots, nr, false);
+	return walk(elf, slots, nr, NULL);
 }
 
 int slots_bind(const struct elf *elf, struct slot *slots, size_t nr)
 {
-	return walk(elf, slots, nr, true);
+	struct targets targets = { 0 };
+	int err = walk(elf, slots, nr, &targets);
+
+	return err ? err : set_all(elf, &targets);
 }

@@ -27,18 +27,18 @@ struct elf {
 	size_t nr_phdr;
 };
 
-/* The main executable of this process. */
+/* The main executable of this process; its headers stay the loader's. */
 void slots_main_program(struct elf *elf);
 
 /*
- * Look which of the functions @elf imports. Changes nothing. Returns 0 or -ENOEXEC: no usable dynamic section, or one
- * that leads out of the object's own segments.
+ * Look which of the @nr functions @elf imports: sets @found. Changes nothing else. Returns 0 or -ENOEXEC: no usable
+ * dynamic section, or one that leads out of the object's own segments.
  */
 int slots_find(const struct elf *elf, struct slot *slots, size_t nr);
 
 /*
- * Point the slots of @elf at the given functions. Memory protection (RELRO) is as before afterwards. Call it while no
- * other thread runs. Returns 0, -ENOEXEC or what mprotect said.
+ * Point the slots of @elf at the given functions: all, or none on an error. Memory protection (RELRO) is as before
+ * afterwards. Call it while no other thread runs. Returns 0, -ENOEXEC or what mprotect said.
  */
 int slots_bind(const struct elf *elf, struct slot *slots, size_t nr);
 

@@ -9,7 +9,6 @@
  * last two do not: anonymous memory may have been replaced by other anonymous memory. A task that had such an area
  * gets the real file; one that has made one since has its pages dumped for nothing, which is harmless.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -121,26 +120,24 @@ static FILE *open_in(int dir, const char *name)
 	return file;
 }
 
-static struct task *read_task(int dir)
+static void read_task(int dir, FILE *smaps)
 {
 	struct task *task = calloc(1, sizeof(*task));
-	FILE *smaps = open_in(dir, "smaps");
 	char *line = NULL;
 	size_t room = 0;
-	bool ok = task && smaps && !identity_read(dir, &task->id);
+	bool ok = task && !identity_read(dir, &task->id);
 
 	while (ok && getline(&line, &room, smaps) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		ok = take_line(task, line);
 	}
 	free(line);
-	if (smaps)
-		fclose(smaps);
-	if (task && !ok) {
+	if (ok) {
+		task->next = tasks;
+		tasks = task;
+	} else if (task) {
 		task_free(task);
-		task = NULL;
 	}
-	return task;
 }
 
 static void read_tree(int pid);
@@ -162,18 +159,18 @@ static void read_children(int dir, int pid)
 
 static void read_tree(int pid)
 {
-	struct task *task;
 	char path[32];
+	FILE *smaps;
 	int dir;
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return;
-	task = read_task(dir);
-	if (task) {
-		task->next = tasks;
-		tasks = task;
+	smaps = open_in(dir, "smaps");
+	if (smaps) {
+		read_task(dir, smaps);
+		fclose(smaps);
 	}
 	read_children(dir, pid);
 	close(dir);

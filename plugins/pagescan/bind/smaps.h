@@ -12,7 +12,10 @@
 
 #include "track/identity.h"
 
-/* Read the flags of @pid and all its descendants, which still run. Forgets those of an earlier call. */
+/*
+ * Read the flags of @pid and all its descendants, which still run. Forgets those of an earlier call. A task that cannot
+ * be read is left out: it gets the real file.
+ */
 void smaps_read_ahead(int pid);
 
 /*

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 #include "scan/uapi.h"
@@ -49,27 +50,31 @@ int verify_answer(struct round_task *task, const struct pagescan_region *vec, si
 }
 
 /* Does CRIU look for this page in the parent? As it decides over an entry (criu/mem.c, should_dump_page). */
-static bool is_clean(uint64_t pme)
+static bool is_clean(uint64_t pme, uint64_t zero_frame)
 {
 	const uint64_t frame = pme & PME_FRAME_MASK;
 
 	if ((pme & (PME_SOFT_DIRTY | PME_FILE)) || !(pme & (PME_PRESENT | PME_SWAP)))
 		return false;
-	return !(pme & PME_PRESENT) || !frame || frame != pagescan_zero_frame();
+	return !(pme & PME_PRESENT) || !frame || frame != zero_frame;
 }
 
 int verify_entries(struct round_task *task, uint64_t first, const uint64_t *pme, size_t nr)
 {
 	const uint64_t page = pagescan_page_size();
+	uint64_t zero_frame;
 	struct reason why;
-	int err = 0;
+	int err;
 
 	if (!task->verify)
 		return 0;
 	if (task->audit.mem_fd < 0)
 		return -EIO;
+	err = pagescan_zero_frame(&zero_frame);
+	if (err)
+		reason_set(&why, err, "the frame of the zero page is not to be found: %s", strerror(-err));
 	for (size_t i = 0, run; !err && i < nr; i += run) {
-		for (run = 0; i + run < nr && is_clean(pme[i + run]); run++)
+		for (run = 0; i + run < nr && is_clean(pme[i + run], zero_frame); run++)
 			;
 		err = audit_range(&task->audit, (first + i) * page, (first + i + run) * page, &why);
 		run += !run;

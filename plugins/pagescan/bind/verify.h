@@ -8,7 +8,11 @@
 
 #include "round.h"
 
-/* The parent of the images in @dir is what the task's tracker trusts. Call it when the task is taken into the round. */
+/*
+ * The parent of the images in @dir is what the task's tracker trusts. Call it when the task is taken into the round.
+ * @proc_dir: its open /proc/PID. Both stay the caller's. If the parent cannot be read, the log says so, and every
+ * answer is -EIO.
+ */
 void verify_begin(struct round_task *task, int proc_dir, int dir);
 
 /*
@@ -18,7 +22,7 @@ void verify_begin(struct round_task *task, int proc_dir, int dir);
 int verify_answer(struct round_task *task, const struct pagescan_region *vec, size_t nr);
 int verify_entries(struct round_task *task, uint64_t first, const uint64_t *pme, size_t nr);
 
-/* The task leaves the round: log what was compared. */
+/* The task leaves the round: log what was compared, and let go of the images. */
 void verify_end(struct round_task *task);
 
 #endif

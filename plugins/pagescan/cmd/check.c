@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * check.c - pagescan check: what kernel and criu offer, each with yes or no and the reason. Calls probe, find_criu.
+ * check.c - pagescan check: what kernel and criu offer, each with yes or no and the reason. Calls probe, find_criu,
+ * keeper.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <pagescan.h>

@@ -6,11 +6,10 @@
 #define PAGESCAN_CMD_CMD_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include <jansson.h>
 
-/* Each takes its own arguments, argv[0] being its name, and returns the exit status. */
+/* Each takes its own arguments, argv[0] being its name, and returns the exit status, having complained of an error. */
 int cmd_criu(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
@@ -27,13 +26,17 @@ int cmd_keeper(int argc, char **argv);
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Parse the options that most subcommands know, --help and (where @json is not NULL) --json, and check that between
- * @min and @max other arguments remain (they begin at optind). Returns -1 to go on, or the exit status to end with.
+ * @usage: what follows "Usage: pagescan ". Parse the options that most subcommands know, --help and (where @json is not
+ * NULL) --json, and check that between @min and @max other arguments remain (they begin at optind). Returns -1 to go
+ * on, or the exit status to end with.
  */
 int parse_options(int argc, char **argv, const char *usage, bool *json, int min, int max);
 
 /* A pid from the command line. Returns 0 after a complaint. */
 int parse_pid(const char *text);
+
+/* An open /proc/PID, the caller's. Returns -1 after a complaint. */
+int open_process(int pid);
 
 /* Add @value, which is consumed, to an object or a list. If it cannot be added print_json() will print nothing. */
 void json_put(json_t *object, const char *name, json_t *value);

@@ -2,8 +2,6 @@
 /*
  * keeper.c - pagescan keeper: be the keeper. The plugin starts it; by hand only to see why it would not start.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 

@@ -84,6 +84,18 @@ int parse_pid(const char *text)
 	return (int)pid;
 }
 
+int open_process(int pid)
+{
+	char path[32];
+	int dir;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		complain(errno == ENOENT ? "there is no process %d" : "cannot look at process %d", pid);
+	return dir;
+}
+
 /* Something that was to go into the answer did not: half an answer is none. */
 static bool json_lost;
 
@@ -175,11 +187,11 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
 		print_help(stdout);
-		return EXIT_SUCCESS;
+		return finish(EXIT_SUCCESS);
 	}
 	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
 		puts("pagescan " PAGESCAN_VERSION);
-		return EXIT_SUCCESS;
+		return finish(EXIT_SUCCESS);
 	}
 	for (size_t i = 0; i < NR_COMMANDS; i++) {
 		if (!strcmp(name, commands[i].name))

@@ -244,19 +244,15 @@ int cmd_scan(int argc, char **argv)
 {
 	struct request request = { 0 };
 	struct areas areas = { 0 };
-	char path[32];
 	int status = parse(argc, argv, &request);
 	int dir, pagemap, err;
 
 	if (status >= 0)
 		return status;
 
-	snprintf(path, sizeof(path), "/proc/%d", request.pid);
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0) {
-		complain(errno == ENOENT ? "there is no process %d" : "cannot look at process %d", request.pid);
+	dir = open_process(request.pid);
+	if (dir < 0)
 		return EXIT_FAILED;
-	}
 	pagemap = openat(dir, "pagemap", O_RDONLY | O_CLOEXEC);
 	err = pagemap < 0 ? -errno : areas_read(dir, &areas);
 	if (err) {

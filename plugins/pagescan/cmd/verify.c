@@ -93,34 +93,21 @@ static bool is_stopped(int proc_dir)
 /* Ask about all memory as CRIU would, and compare what the answers call clean. */
 static int verify_memory(struct tracker *tracker, struct audit *audit, struct reason *why)
 {
-	const uint64_t mask = PAGESCAN_PFNZERO | PAGESCAN_FILE, populated = PAGESCAN_PRESENT | PAGESCAN_SWAPPED;
 	const struct areas *areas = &tracker->snapshot.areas;
 	struct pagescan_region vec[VEC_LEN];
 	int verdict = 0;
 
 	for (size_t i = 0; i < areas->nr; i++) {
-		struct pagescan_ioctl_arg arg = { .size = sizeof(arg),
-						  .walk_end = areas->v[i].start,
-						  .end = areas->v[i].end,
-						  .vec = (uintptr_t)vec,
-						  .vec_len = VEC_LEN,
-						  .category_inverted = mask,
-						  .category_mask = mask,
-						  .category_anyof_mask = populated,
-						  .return_mask = populated | PAGESCAN_SOFT_DIRTY };
+		struct pagescan_ioctl_arg arg = snapshot_question(areas->v[i].start, areas->v[i].end, vec, VEC_LEN);
 
 		/* Elsewhere every page is dirty, and CRIU does not ask about all of it. */
-		while (areas->v[i].trusted && arg.walk_end < arg.end) {
-			int nr, err;
+		for (; areas->v[i].trusted && arg.start < arg.end; arg.start = arg.walk_end) {
+			int nr = snapshot_scan(&tracker->snapshot, &arg);
 
-			arg.start = arg.walk_end;
-			nr = snapshot_scan(&tracker->snapshot, &arg);
 			if (nr < 0)
 				return reason_set(why, nr, "cannot look at the memory: %s", strerror(-nr));
-			err = audit_answer(audit, vec, (size_t)nr, verdict ? NULL : why);
-			if (err && err != -EBADMSG)
-				return err;
-			verdict = verdict ? verdict : err;
+			if (!audit_goes_on(&verdict, audit_answer(audit, vec, (size_t)nr, verdict ? NULL : why)))
+				return verdict;
 		}
 	}
 	return verdict;
@@ -131,12 +118,16 @@ static int begin(struct tracker *tracker, int proc_dir, int dir, struct reason *
 {
 	struct epoch_image record = { 0 };
 	struct pagescan_kernel kernel;
-	int err = epoch_image_read(dir, EPOCH_IMAGE, &record, why);
+	struct identity id;
+	int err = identity_read(proc_dir, &id);
 
+	if (err)
+		return reason_set(why, err, "cannot read the task's stat: %s", strerror(-err));
+	err = epoch_image_read(dir, EPOCH_IMAGE, &record, why);
 	if (err)
 		return err;
 	pagescan_probe(&kernel);
-	err = tracker_open(tracker, proc_dir, &kernel, &record, record.nr ? "" : "they record no task", NULL);
+	err = tracker_open(tracker, proc_dir, &id, &kernel, &record, record.nr ? "" : "they record no task");
 	epoch_image_fini(&record);
 	if (!err && !tracker->trusted)
 		err = -ESTALE;
@@ -179,7 +170,6 @@ int cmd_verify(int argc, char **argv)
 	const char *images = NULL;
 	int pid = 0, status = parse(argc, argv, &images, &pid);
 	int dir, proc_dir;
-	char path[32];
 
 	if (status >= 0)
 		return status;
@@ -188,10 +178,7 @@ int cmd_verify(int argc, char **argv)
 		complain("cannot open %s: %s", images, strerror(errno));
 		return EXIT_FAILED;
 	}
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	proc_dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc_dir < 0)
-		complain(errno == ENOENT ? "there is no process %d" : "cannot look at process %d", pid);
+	proc_dir = open_process(pid);
 	status = proc_dir < 0 ? EXIT_FAILED : verify(proc_dir, dir, images, pid);
 	if (proc_dir >= 0)
 		close(proc_dir);

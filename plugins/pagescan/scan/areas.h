@@ -8,11 +8,12 @@
 #include <pagescan.h>
 
 /*
- * One area, [start, end) in bytes. @file: something other than anonymous memory is mapped, so pages may be the
- * file's. @vdso: the kernel's code page, which CRIU dumps as it is. @trackable: private and readable memory of the process's own, which CRIU dumps in every mode; see
- * areas.c. @ours and @trusted belong to the tracker: the area is registered with our userfaultfd; and what is
- * protected in it is in the parent images. The rest belongs to the snapshot: whether the area was read, what was
- * found in it, and whether anybody asked about it.
+ * One area, [start, end) in bytes. @file: something other than anonymous memory is mapped, so pages may be the file's.
+ * @vdso: the kernel's code page, which CRIU dumps as it is. @trackable: private and readable memory of the process's
+ * own, which CRIU dumps in every mode; see areas.c. @ours and @trusted belong to the tracker: the area is registered
+ * with our userfaultfd; and what is protected in it is in the parent images. The rest belongs to the snapshot: whether
+ * the area was read, what was found in it, whether that was protected though nobody tracks it (@stale, see
+ * snapshot.c), and whether anybody asked about it.
  */
 struct area {
 	uint64_t start;
@@ -23,6 +24,7 @@ struct area {
 	bool ours;
 	bool trusted;
 	bool read;
+	bool stale;
 	bool asked;
 	struct pagescan_regions regions;
 };
@@ -56,9 +58,10 @@ int areas_add_line(struct areas *areas, const char *line);
  */
 size_t areas_run(const struct areas *areas, size_t first);
 
-/* The index of the first area that ends after @addr; areas->nr where there is none. */
+/* The index of the first area that ends after @addr (bytes); areas->nr where there is none. */
 size_t areas_find(const struct areas *areas, uint64_t addr);
 
+/* Free everything and make the list empty. */
 void areas_fini(struct areas *areas);
 
 #endif

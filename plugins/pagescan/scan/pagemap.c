@@ -13,37 +13,38 @@
 #define BATCH 4096
 
 /*
- * The frame of the shared zero page, 0 where frames are hidden: read off a page of our own that was only read. The
- * huge zero page has frames of its own, which this cannot know; small pages only.
+ * Read off a page of our own that was only read. The huge zero page has frames of its own, which this cannot know; small
+ * pages only.
  */
-uint64_t pagescan_zero_frame(void)
+int pagescan_zero_frame(uint64_t *frame)
 {
-	static uint64_t frame;
+	static uint64_t found;
 	static bool known;
+	const size_t size = pagescan_page_size();
 	uint64_t pme = 0;
 	volatile char *page;
-	int fd;
+	int fd, err = 0;
 
+	*frame = found;
 	if (known)
-		return frame;
-
-	page = mmap(NULL, pagescan_page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
 		return 0;
+
+	page = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return -errno;
 	(void)page[0];
 	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (pread(fd, &pme, sizeof(pme), (off_t)((uintptr_t)page / pagescan_page_size() * 8)) == sizeof(pme)) {
-			frame = pme & PME_FRAME_MASK;
-			known = true;
-		}
+	if (fd < 0 || pread(fd, &pme, sizeof(pme), (off_t)((uintptr_t)page / size * 8)) < 0)
+		err = -errno;
+	known = !err;
+	*frame = found = pme & PME_FRAME_MASK;
+	if (fd >= 0)
 		close(fd);
-	}
-	munmap((void *)page, pagescan_page_size());
-	return frame;
+	munmap((void *)page, size);
+	return err;
 }
 
-static uint64_t categories_of(uint64_t pme)
+static uint64_t categories_of(uint64_t pme, uint64_t zero_frame)
 {
 	uint64_t categories = 0;
 
@@ -61,7 +62,7 @@ static uint64_t categories_of(uint64_t pme)
 		categories |= PAGESCAN_SOFT_DIRTY;
 	if (!(pme & PME_UFFD_WP))
 		categories |= PAGESCAN_WRITTEN;
-	if ((pme & PME_PRESENT) && (pme & PME_FRAME_MASK) && (pme & PME_FRAME_MASK) == pagescan_zero_frame()) {
+	if ((pme & PME_PRESENT) && (pme & PME_FRAME_MASK) && (pme & PME_FRAME_MASK) == zero_frame) {
 		categories |= PAGESCAN_PFNZERO;
 		categories &= ~PAGESCAN_FILE; /* pagemap calls every non-anonymous page FILE, the ioctl not this one */
 	}
@@ -73,12 +74,16 @@ int pagescan_walk_pagemap(int pagemap_fd, uint64_t start, uint64_t end, const st
 {
 	const uint64_t named = query->required | query->anyof | query->excluded | query->returned;
 	const uint64_t page = pagescan_page_size();
-	uint64_t pme[BATCH];
+	uint64_t pme[BATCH], zero_frame;
+	int err;
 
 	if (named & ~PAGESCAN_ALL)
 		return -EINVAL;
 	if (named & (PAGESCAN_HUGE | PAGESCAN_WPALLOWED))
 		return -EOPNOTSUPP;
+	err = pagescan_zero_frame(&zero_frame);
+	if (err)
+		return err;
 
 	while (start < end) {
 		uint64_t pages = (end - start + page - 1) / page;
@@ -91,8 +96,7 @@ int pagescan_walk_pagemap(int pagemap_fd, uint64_t start, uint64_t end, const st
 			return 0; /* past the end of the address space */
 
 		for (size_t i = 0; i < (size_t)got / sizeof(*pme); i++, start += page) {
-			uint64_t categories = categories_of(pme[i]);
-			int err;
+			uint64_t categories = categories_of(pme[i], zero_frame);
 
 			/* An empty entry is no page: the ioctl would report it only to a query without any mask. */
 			if (!categories || !pagescan_query_match(query, categories))

@@ -95,17 +95,23 @@ static int add_unless_marker(struct snapshot *snapshot, const struct pagescan_re
  * The kernel may put the zero page in place of a protected page that holds zeros (splitting a huge page,
  * try_to_map_unused_to_zeropage), and keeps it protected. The parent has that page, and the fast question tells it as
  * clean; so does this one, or a later round would look for it in images that left it out.
+ *
+ * Protection may outlive its registration: where the kernel moves a registered area (mremap) right beside another one
+ * of the same userfaultfd, they become one, and all of that loses its registration, but only what was moved its
+ * protection (fs/userfaultfd.c, mremap_userfaultfd_prep; seen on 6.18). Such a page is made writable by the next
+ * write to it and goes on to look protected, for good: whoever registers it has to take that off first.
  */
-static int read_whole(struct snapshot *snapshot, const struct area *first, const struct area *last,
+static int read_whole(struct snapshot *snapshot, struct area *first, struct area *last,
 		      struct pagescan_regions *regions)
 {
-	const bool zeros = first->trusted && !first->file;
+	const bool zeros = !first->trusted || !first->file;
 	const struct pagescan_query query = {
 		.anyof = POPULATED,
 		.excluded = (zeros ? 0 : PAGESCAN_PFNZERO) | (first->file ? PAGESCAN_FILE : 0),
 		.returned = populated_and_guard(snapshot) | PAGESCAN_WRITTEN | (zeros ? PAGESCAN_PFNZERO : 0),
 	};
 	struct pagescan_regions found = { 0 };
+	bool stale = false;
 	int err = pagescan_walk(snapshot->pagemap_fd, first->start, last->end, &query, &found);
 
 	for (size_t i = 0; !err && i < found.nr; i++) {
@@ -113,7 +119,8 @@ static int read_whole(struct snapshot *snapshot, const struct area *first, const
 		uint64_t categories = region->categories & populated_and_guard(snapshot);
 		bool written = region->categories & PAGESCAN_WRITTEN;
 
-		if (written && (region->categories & PAGESCAN_PFNZERO))
+		stale = stale || (!written && !first->trusted);
+		if ((written || !first->trusted) && (region->categories & PAGESCAN_PFNZERO))
 			continue;
 		if (written || !first->trusted)
 			categories |= PAGESCAN_SOFT_DIRTY;
@@ -122,6 +129,8 @@ static int read_whole(struct snapshot *snapshot, const struct area *first, const
 		else
 			err = pagescan_regions_add(regions, region->start, region->end, categories);
 	}
+	for (struct area *area = first; area <= last; area++)
+		area->stale = stale;
 	pagescan_regions_fini(&found);
 	return err;
 }
@@ -293,15 +302,30 @@ static int ask_area(struct snapshot *snapshot, size_t index)
 	return err;
 }
 
-/* The questions that the regions can answer: CRIU's mask (criu/pagemap-cache.c, pmc_fill), whatever it wants back. */
+struct pagescan_ioctl_arg snapshot_question(uint64_t start, uint64_t end, struct pagescan_region *vec, size_t len)
+{
+	const uint64_t neither = PAGESCAN_PFNZERO | PAGESCAN_FILE;
+
+	return (struct pagescan_ioctl_arg){ .size = sizeof(struct pagescan_ioctl_arg),
+					    .start = start,
+					    .end = end,
+					    .vec = (uintptr_t)vec,
+					    .vec_len = len,
+					    .category_inverted = neither,
+					    .category_mask = neither,
+					    .category_anyof_mask = POPULATED,
+					    .return_mask = POPULATED | PAGESCAN_SOFT_DIRTY };
+}
+
+/* The questions that the regions can answer: CRIU's masks, whatever of the regions' categories it wants back. */
 static bool is_crius_question(const struct pagescan_ioctl_arg *arg)
 {
-	const uint64_t mask = PAGESCAN_PFNZERO | PAGESCAN_FILE;
-	const uint64_t returned = POPULATED | PAGESCAN_SOFT_DIRTY | PAGESCAN_GUARD;
+	const struct pagescan_ioctl_arg crius = snapshot_question(arg->start, arg->end, NULL, arg->vec_len);
 
-	return arg->size == sizeof(*arg) && !arg->flags && !arg->max_pages && arg->vec_len &&
-	       arg->category_mask == mask && arg->category_inverted == mask && arg->category_anyof_mask == POPULATED &&
-	       !(arg->return_mask & ~returned);
+	return arg->size == crius.size && arg->flags == crius.flags && arg->max_pages == crius.max_pages &&
+	       arg->vec_len && arg->category_inverted == crius.category_inverted &&
+	       arg->category_mask == crius.category_mask && arg->category_anyof_mask == crius.category_anyof_mask &&
+	       !(arg->return_mask & ~(crius.return_mask | PAGESCAN_GUARD));
 }
 
 /* The first region of @area that ends after @addr. */

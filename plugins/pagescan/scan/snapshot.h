@@ -4,7 +4,7 @@
  *
  * The regions hold the pages that CRIU's mask selects (criu/pagemap-cache.c: present or swapped, neither the file's
  * nor the zero page), each PRESENT or SWAPPED, GUARD where the kernel tells, and SOFT_DIRTY unless the page is known
- * to be in the parent images. Memory: 80 bytes and its line of maps an area, 24 bytes a region, nothing a page.
+ * to be in the parent images. Memory: 48 bytes and its line of maps an area, 24 bytes a region, nothing a page.
  */
 #ifndef PAGESCAN_SCAN_SNAPSHOT_H
 #define PAGESCAN_SCAN_SNAPSHOT_H
@@ -12,7 +12,11 @@
 #include "areas.h"
 #include "uapi.h"
 
-/* @resident: bytes of the process that were in memory when the snapshot began, all areas together. */
+/*
+ * Owns its descriptor and its areas. @guard and @holes_written: the kernel's (struct pagescan_kernel). @resident: bytes
+ * of the process that were in memory when the snapshot began, all areas together; 0 where that is not known. For one
+ * thread.
+ */
 struct snapshot {
 	int pagemap_fd;
 	bool guard;
@@ -27,7 +31,15 @@ struct snapshot {
  * Returns 0 or a negative errno, then the snapshot is empty.
  */
 int snapshot_init(struct snapshot *snapshot, int proc_dir, const struct pagescan_kernel *kernel);
+
+/* Close and free what it has; it is empty then, and may be ended again. */
 void snapshot_fini(struct snapshot *snapshot);
+
+/*
+ * CRIU's question about [start, end) (criu/pagemap-cache.c, pmc_fill), with room for @len regions in @vec, the
+ * caller's. From 4.2 on CRIU wants PAGESCAN_GUARD returned, too, where the kernel tells it.
+ */
+struct pagescan_ioctl_arg snapshot_question(uint64_t start, uint64_t end, struct pagescan_region *vec, size_t len);
 
 /*
  * Answer a PAGEMAP_SCAN call as the kernel would with soft-dirty tracking. Writes the caller's vector and walk_end.

@@ -50,8 +50,8 @@ struct pagescan_ioctl_arg {
 /* The low bits of a swapped entry's frame field: the swap type, then the offset (mm/swapops: MAX_SWAPFILES_SHIFT). */
 #define PME_SWAP_TYPE_MASK 0x1fULL
 
-/* The frame of the zero page, as pagemap tells it; 0 if it cannot be known (frames are hidden). */
-uint64_t pagescan_zero_frame(void);
+/* The frame of the shared zero page, 0 where frames are hidden. Returns 0 or a negative errno. */
+int pagescan_zero_frame(uint64_t *frame);
 
 /*
  * Put @query into the kernel's form: its masks are compared after category_inverted has flipped bits, and anyof is

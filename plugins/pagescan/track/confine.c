@@ -26,7 +26,7 @@ int confine(struct reason *why)
 	bool privileged;
 	int err = 0;
 
-	/* The bounding set takes CAP_SETPCAP to drop; without it, and under no_new_privs, it gives nothing to anybody. */
+	/* The bounding set takes CAP_SETPCAP to drop; without it, and under no_new_privs, it gives nobody anything. */
 	privileged = !capng_get_caps_process() && capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_apply(privileged ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS))

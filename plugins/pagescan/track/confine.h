@@ -8,8 +8,9 @@
 #include "reason.h"
 
 /*
- * For the calling process, for good: no capabilities, no new privileges, only the keeper's system calls (others fail
- * with EPERM). Returns 0 or a negative errno with @why; then the process is confined in part and must end.
+ * For the calling process, which has one thread, for good: no capabilities, no new privileges, only the keeper's system
+ * calls (others fail with EPERM). Returns 0 or a negative errno with @why; then the process is confined in part and
+ * must end.
  */
 int confine(struct reason *why);
 

@@ -22,11 +22,6 @@
 #define IMAGE_LIMIT (64 << 20) /* bytes; a million tasks */
 #define TEMPORARY   EPOCH_IMAGE ".tmp"
 
-bool epoch_equal(const struct epoch *a, const struct epoch *b)
-{
-	return a->number == b->number && !memcmp(a->tracker, b->tracker, TRACKER_ID_SIZE);
-}
-
 int epoch_image_add(struct epoch_image *image, const struct epoch_record *record)
 {
 	struct epoch_record *v = reallocarray(image->v, image->nr + 1, sizeof(*v));

@@ -16,11 +16,13 @@
 #define EPOCH_IMAGE	"pagescan.img"
 #define TRACKER_ID_SIZE 16
 
+/* @tracker: random bytes, drawn when the task's tracking began. @number: how many resets there have been since. */
 struct epoch {
 	uint8_t tracker[TRACKER_ID_SIZE];
 	uint64_t number;
 };
 
+/* Of one task in one image directory: its identity less the stack, and the epoch that the images began. */
 struct epoch_record {
 	int32_t pid;
 	uint64_t start_time;
@@ -33,26 +35,26 @@ struct epoch_image {
 	size_t nr;
 };
 
-bool epoch_equal(const struct epoch *a, const struct epoch *b);
-
 /* Append one record. Returns 0 or -ENOMEM. */
 int epoch_image_add(struct epoch_image *image, const struct epoch_record *record);
 
-/* The record of this task, NULL where there is none. */
+/* The record of this task, the image's, NULL where there is none. exec makes no difference: the keeper tells that. */
 const struct epoch_record *epoch_image_find(const struct epoch_image *image, const struct identity *id);
 
 /*
- * Read @path relative to @dir. Returns 0, -ENOENT (no such file), -EBADMSG (not a valid image) or another negative
- * errno, each with @why. Nothing that a file can hold makes it crash or allocate more than a few times its size.
+ * Read @path relative to @dir, an open directory that stays the caller's. Returns 0, -ENOENT (no such file), -EBADMSG
+ * (not a valid image) or another negative errno, each with @why and an empty @image. Nothing that a file can hold makes
+ * it crash or allocate more than a few times its size.
  */
 int epoch_image_read(int dir, const char *path, struct epoch_image *image, struct reason *why);
 
-/* Parse the bytes of such a file. Returns 0, -EBADMSG or -ENOMEM. Split out for tests and fuzzing. */
+/* Parse the @len bytes of such a file. Returns 0, -EBADMSG or -ENOMEM, as above. Split out for tests and fuzzing. */
 int epoch_image_parse(const uint8_t *data, size_t len, struct epoch_image *image, struct reason *why);
 
 /* Write pagescan.img into @dir, whole or not at all. Returns 0 or a negative errno with @why. */
 int epoch_image_write(int dir, const struct epoch_image *image, struct reason *why);
 
+/* Free the records; the image is empty then. */
 void epoch_image_fini(struct epoch_image *image);
 
 #endif

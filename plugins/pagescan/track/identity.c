@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * identity.c - read a task's identity from /proc/PID/stat (proc_pid_stat(5)). Calls the kernel only.
+ * identity.c - read a task's identity from /proc/PID/stat (proc_pid_stat(5)), and fields of /proc/PID/status. Calls the
+ * kernel only.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,4 +45,30 @@ int identity_read(int proc_dir, struct identity *id)
 bool identity_equal(const struct identity *a, const struct identity *b)
 {
 	return a->pid == b->pid && a->start_time == b->start_time && a->stack == b->stack;
+}
+
+int identity_status(int proc_dir, const char *field)
+{
+	const size_t len = strlen(field);
+	char *line = NULL;
+	size_t room = 0;
+	int number = -EIO;
+	int fd = openat(proc_dir, "status", O_RDONLY | O_CLOEXEC);
+	FILE *status = fd >= 0 ? fdopen(fd, "r") : NULL;
+
+	if (!status) {
+		number = -errno;
+		if (fd >= 0)
+			close(fd);
+		return number;
+	}
+	while (number < 0 && getline(&line, &room, status) > 0) {
+		const char *last = strrchr(line, '\t');
+
+		if (last && !strncmp(line, field, len) && line[len] == ':')
+			number = atoi(last + 1);
+	}
+	free(line);
+	fclose(status);
+	return number;
 }

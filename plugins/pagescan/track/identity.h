@@ -24,6 +24,13 @@ struct identity {
  */
 int identity_read(int proc_dir, struct identity *id);
 
+/* Is it the same task with the same memory? All three must be equal. Pure. */
 bool identity_equal(const struct identity *a, const struct identity *b);
+
+/*
+ * What the same process's status (proc_pid_status(5)) says in the line of @field: its last number, which no field asked
+ * for has below 0. Returns that or a negative errno; -EIO where there is no such line.
+ */
+int identity_status(int proc_dir, const char *field);
 
 #endif

@@ -22,7 +22,10 @@ struct keeper_entry {
 	int64_t since;
 };
 
-/* @status of a reply: a negative errno, 0, or for DROP the number of tasks dropped. */
+/*
+ * @op: enum keeper_op. @status of a reply: a negative errno, 0, or for DROP the number of tasks dropped. Both ends run
+ * on one machine, so it goes as it lies in memory.
+ */
 struct keeper_message {
 	uint32_t version;
 	uint32_t op;
@@ -36,11 +39,14 @@ struct keeper_message {
  */
 int keeper_dir_open(struct reason *why);
 
-/* Address of the socket in that directory, by /proc/self/fd so that the path stays short and cannot be swapped. */
+/*
+ * Address of the socket in the directory @dir (keeper_dir_open), which stays open meanwhile: by /proc/self/fd so that
+ * the path stays short and cannot be swapped.
+ */
 struct sockaddr_un;
 void keeper_address(int dir, struct sockaddr_un *addr);
 
-/* Send one message with up to two descriptors. Returns 0 or a negative errno. */
+/* Send one message with up to two descriptors, which stay the caller's. Returns 0 or a negative errno. */
 int keeper_send(int sock, const struct keeper_message *message, const int *fds, size_t nr_fds);
 
 /*
@@ -50,10 +56,11 @@ int keeper_send(int sock, const struct keeper_message *message, const int *fds, 
 int keeper_receive(int sock, struct keeper_message *message, int fds[2], size_t *nr_fds);
 
 /*
- * The client's calls. Each connects anew and blocks for at most some seconds.
+ * The client's calls. Each connects anew and blocks for at most some seconds. Returns 0 or a negative errno with @why;
+ * -ENOENT where no keeper runs.
  *
  * keeper_get: the task's epoch and a descriptor of its userfaultfd (the caller's). -ENOENT: not tracked, or tracked
- * as another incarnation of the pid; no keeper is started for it.
+ * as another incarnation of the pid; no keeper is started for it. *uffd is -1 after an error.
  * keeper_put: remember @uffd (stays the caller's) for the task at @epoch; starts the keeper where there is none.
  * -EMFILE: its limit of open files allows no more tasks (two descriptors each); those it has are as before.
  * keeper_drop: forget @pid, or all where it is 0; *dropped is their number.
@@ -67,7 +74,10 @@ int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void 
 /* Is there a program to start as the keeper? Returns 0 or a negative errno with @why. */
 int keeper_find_program(struct reason *why);
 
-/* Start a keeper in the background, detached from the caller, and wait until it listens. */
+/*
+ * Start a keeper in the background, detached from the caller, and wait until it listens, or another one does: at most
+ * five seconds. Returns 0 or a negative errno with @why. The caller gets no child and no SIGCHLD of it.
+ */
 int keeper_spawn(struct reason *why);
 
 /*

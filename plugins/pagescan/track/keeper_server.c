@@ -22,8 +22,8 @@
 /* With nothing to keep and nobody connected for this long the keeper ends. */
 #define IDLE_MS 2000
 /*
- * More connections than this are closed at once; each lasts for one question. With them, a message in flight and its own
- * files the keeper needs no more descriptors than OTHER_FDS, so tasks may have the rest of what the limit allows.
+ * More connections than this are closed at once; each lasts for one question. With them, a message in flight and its
+ * own files the keeper needs no more descriptors than OTHER_FDS, so tasks may have the rest of what the limit allows.
  */
 #define CLIENTS_MAX  256
 #define OTHER_FDS    300
@@ -62,8 +62,8 @@ static int watch_add(struct keeper *keeper, struct watch *watch)
 }
 
 /*
- * Closing the last descriptor of a userfaultfd takes all protection off the task's memory. Closing the pidfd alone would
- * not end its watch as long as the client that sent it has it open, too (epoll(7)), and the watch leads here.
+ * Closing the last descriptor of a userfaultfd takes all protection off the task's memory. Closing the pidfd alone
+ * would not end its watch as long as the client that sent it has it open, too (epoll(7)), and the watch leads here.
  */
 static void task_forget(struct keeper *keeper, struct watch *task)
 {

@@ -10,7 +10,7 @@ struct reason {
 	char text[240];
 };
 
-/* Write the sentence and return @err, so that a failure is one statement. A NULL @why is allowed. */
+/* Write the sentence, cut to fit, and return @err, so that a failure is one statement. A NULL @why is allowed. */
 int reason_set(struct reason *why, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * tracker.c - a frozen task's round. Calls scan (snapshot, walk), identity, uffd, keeper, epoch.
+ * tracker.c - a frozen task's round. Calls scan (snapshot, walk), uffd, keeper, epoch.
  *
  * Which areas are ours is the kernel's own knowledge: an area is a VMA that carries our userfaultfd's context. The
  * kernel drops the context when an area is moved, replaced or inherited, and a fresh page in such an area reads as
@@ -108,10 +108,10 @@ static bool resume_tracking(struct tracker *tracker, struct reason *why_not)
 	return false;
 }
 
-static int begin_tracking(struct tracker *tracker, const struct remote *remote)
+int tracker_begin(struct tracker *tracker, const struct remote *remote)
 {
-	if (!remote)
-		return reason_set(&tracker->why, -ENOENT, "it is not tracked");
+	if (tracker->uffd >= 0)
+		return 0;
 	tracker->epoch = (struct epoch){ 0 };
 	if (getrandom(tracker->epoch.tracker, TRACKER_ID_SIZE, 0) != TRACKER_ID_SIZE)
 		return reason_set(&tracker->why, -EIO, "no random bytes for the tracker's name");
@@ -150,24 +150,20 @@ static void decide_trust(struct tracker *tracker, bool resumed, const char *not_
 	}
 }
 
-int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_kernel *kernel,
-		 const struct epoch_image *parent, const char *no_parent_why, const struct remote *remote)
+int tracker_open(struct tracker *tracker, int proc_dir, const struct identity *id, const struct pagescan_kernel *kernel,
+		 const struct epoch_image *parent, const char *no_parent_why)
 {
 	struct reason not_resumed_why;
 	bool resumed;
 	int err;
 
-	*tracker = (struct tracker){ .uffd = -1, .snapshot.pagemap_fd = -1 };
-	err = identity_read(proc_dir, &tracker->id);
-	if (err)
-		return reason_set(&tracker->why, err, "cannot read the task's stat: %s", strerror(-err));
+	*tracker = (struct tracker){ .id = *id, .uffd = -1, .snapshot.pagemap_fd = -1 };
 	err = snapshot_init(&tracker->snapshot, proc_dir, kernel);
 	if (err)
 		return reason_set(&tracker->why, err, "cannot read the task's areas: %s", strerror(-err));
 
 	resumed = resume_tracking(tracker, &not_resumed_why);
-	if (resumed || !begin_tracking(tracker, remote))
-		decide_trust(tracker, resumed, not_resumed_why.text, parent, no_parent_why);
+	decide_trust(tracker, resumed, not_resumed_why.text, parent, no_parent_why);
 	return 0;
 }
 
@@ -256,6 +252,8 @@ static int protect_dirty(struct tracker *tracker, const struct area *area, struc
  */
 static int reset_area(struct tracker *tracker, struct area *area, struct tracker_summary *summary)
 {
+	int err = 0;
+
 	if (!area->trackable || !area->asked)
 		return area->ours ? uffd_unregister(tracker->uffd, area->start, area->end) : 0;
 
@@ -269,9 +267,10 @@ static int reset_area(struct tracker *tracker, struct area *area, struct tracker
 		}
 		area->ours = true;
 		summary->registered++;
+		err = area->stale ? uffd_unprotect(tracker->uffd, area->start, area->end) : 0;
 	}
 	summary->areas++;
-	return protect_dirty(tracker, area, summary);
+	return err ? err : protect_dirty(tracker, area, summary);
 }
 
 int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct tracker_summary *summary)
@@ -302,11 +301,12 @@ int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct t
 	return err;
 }
 
-void tracker_mark_dirty(struct tracker *tracker, uint64_t start, uint64_t end)
+int tracker_mark_dirty(struct tracker *tracker, uint64_t start, uint64_t end)
 {
-	/* It fails where the area is gone or is not ours any more, and then it is dirty anyway. */
-	if (tracker->uffd >= 0)
-		(void)uffd_unprotect(tracker->uffd, start, end);
+	int err = tracker->uffd < 0 ? 0 : uffd_unprotect(tracker->uffd, start, end);
+
+	/* Where the area, or all of the memory, is gone or not ours any more it is dirty anyway. */
+	return err == -ENOENT || err == -ESRCH ? 0 : err;
 }
 
 void tracker_close(struct tracker *tracker)

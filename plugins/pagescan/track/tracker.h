@@ -11,9 +11,9 @@
 #include "uffd.h"
 
 /*
- * @uffd is -1 for a task that cannot be tracked in this round: then all its pages are dirty, nothing is reset, and
- * @why says the reason. @trusted: the parent images are those of the tracker's present epoch; where it is false and
- * @why is not empty, the reason is worth telling.
+ * Owns its descriptors and its snapshot. @uffd is -1 for a task that cannot be tracked in this round: then all its
+ * pages are dirty, nothing is reset, and @why says the reason. @trusted: the parent images are those of the tracker's
+ * present epoch; where it is false and @why is not empty, the reason is worth telling.
  */
 struct tracker {
 	struct identity id;
@@ -24,7 +24,10 @@ struct tracker {
 	struct reason why;
 };
 
-/* What a reset did, for the log. Pages of the system's page size. */
+/*
+ * What a reset did, for the log: areas that are tracked now, of them those registered anew, areas that could not
+ * be registered; and pages, of the system's page size, in the areas that are tracked.
+ */
 struct tracker_summary {
 	uint64_t areas;
 	uint64_t registered;
@@ -34,13 +37,20 @@ struct tracker_summary {
 };
 
 /*
- * Begin a round for the task behind @proc_dir (an open /proc/PID; stays the caller's). @parent: the record of the
- * parent images for this task, NULL for none, with @no_parent_why saying what is wrong with them (empty: there is
- * no parent). @remote: NULL if tracking shall not begin where there is none. Returns 0, also for a task that cannot be tracked, or a negative errno with tracker->why if its memory
- * cannot even be looked at. tracker_close() is due after success.
+ * Begin a round for the task behind @proc_dir (an open /proc/PID; stays the caller's). @id: its identity, read from
+ * there while it was frozen already. @kernel: what it offers (pagescan_probe). @parent: the record of the parent
+ * images, empty for none, with @no_parent_why saying what is wrong with them (empty: there is no parent). Returns 0,
+ * also for a task that is not tracked, or a negative errno with tracker->why if its memory cannot even be looked at;
+ * tracker_close() may be called either way.
  */
-int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_kernel *kernel,
-		 const struct epoch_image *parent, const char *no_parent_why, const struct remote *remote);
+int tracker_open(struct tracker *tracker, int proc_dir, const struct identity *id, const struct pagescan_kernel *kernel,
+		 const struct epoch_image *parent, const char *no_parent_why);
+
+/*
+ * Begin to track the task, if it is not tracked already. Returns 0, or a negative errno with tracker->why: then it
+ * cannot be tracked in this round.
+ */
+int tracker_begin(struct tracker *tracker, const struct remote *remote);
 
 /*
  * CRIU's reset: begin the next epoch, register new areas, protect what this round's images hold, and let go of areas
@@ -50,9 +60,13 @@ int tracker_open(struct tracker *tracker, int proc_dir, const struct pagescan_ke
  */
 int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct tracker_summary *summary);
 
-/* A page of the round's images turned out to be missing: [start, end) is dirty. Between reset and close. */
-void tracker_mark_dirty(struct tracker *tracker, uint64_t start, uint64_t end);
+/*
+ * A page of the round's images turned out to be missing: [start, end), bytes, is dirty. Between reset and close. Returns
+ * 0 or a negative errno: then it may look clean, and nothing must be built on these images.
+ */
+int tracker_mark_dirty(struct tracker *tracker, uint64_t start, uint64_t end);
 
+/* Close and free what it has. What the keeper was given stays tracked. */
 void tracker_close(struct tracker *tracker);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * uffd.c - make a userfaultfd in a frozen task and work on its areas. Calls the kernel, the
- * task through remote, and keeper_wire for a place.
+ * uffd.c - make a userfaultfd in a frozen task and work on its areas. Calls the kernel, the task through remote, and
+ * keeper_wire for a place.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -45,31 +45,36 @@ static int take(int pid, int remote_fd)
 /*
  * While a userfaultfd is made, a file beside the keeper's socket says in which task: arming.PID, with its start time.
  * It is still there only if the maker was killed meanwhile or could not close the descriptor again, which may then be
- * left in the task, where it would keep CRIU from dumping it. Without a place for the note there is none.
+ * left in the task, where it would keep CRIU from dumping it.
  */
 struct note {
 	int dir;
 	char name[32];
 };
 
-static void note_open(struct note *note, int pid)
+static int note_open(struct note *note, int pid, struct reason *why)
 {
-	note->dir = keeper_dir_open(NULL);
-	if (note->dir < 0)
-		note->dir = -1; /* no descriptor, whatever the reason */
+	note->dir = keeper_dir_open(why);
 	snprintf(note->name, sizeof(note->name), "arming.%d", pid);
+	return note->dir < 0 ? note->dir : 0;
 }
 
-static bool note_is_about(const struct note *note, const struct identity *id)
+/* 1, 0 or a negative errno. */
+static int note_is_about(const struct note *note, const struct identity *id)
 {
-	char text[32] = "";
+	char text[32];
+	ssize_t len;
 	int fd = openat(note->dir, note->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
-		return false;
-	if (read(fd, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
+		return errno == ENOENT ? 0 : -errno;
+	len = read(fd, text, sizeof(text) - 1);
+	if (len < 0)
+		len = -errno;
 	close(fd);
+	if (len < 0)
+		return (int)len;
+	text[len] = '\0';
 	return strtoull(text, NULL, 10) == id->start_time;
 }
 
@@ -85,51 +90,72 @@ static void note_write(const struct note *note, const struct identity *id)
 
 static void note_close(struct note *note, bool keep)
 {
-	if (note->dir < 0)
-		return;
 	if (!keep)
 		unlinkat(note->dir, note->name, 0);
 	close(note->dir);
 }
 
-/* fs/userfaultfd.c, userfaultfd_show_fdinfo: no features as long as UFFDIO_API has not been called. */
-static bool is_unused_uffd(int pid, const char *fd)
+/*
+ * fs/userfaultfd.c, userfaultfd_show_fdinfo: no features as long as UFFDIO_API has not been called. Returns 1, 0 or a
+ * negative errno.
+ */
+static int is_unused_uffd(int pid, const char *fd)
 {
 	char path[64], line[128];
-	bool unused = false;
+	int unused = -EIO; /* until the line is there */
 	FILE *info;
 	ssize_t len;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%.10s", pid, fd);
 	len = readlink(path, line, sizeof(line) - 1);
-	line[len > 0 ? len : 0] = '\0';
+	if (len < 0)
+		return -errno;
+	line[len] = '\0';
 	if (strcmp(line, "anon_inode:[userfaultfd]"))
-		return false;
+		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.10s", pid, fd);
 	info = fopen(path, "re");
-	while (info && !unused && fgets(line, sizeof(line), info))
-		unused = !strncmp(line, "API:\taa:0:", 10);
-	if (info)
-		fclose(info);
+	if (!info)
+		return -errno;
+	while (unused < 0 && fgets(line, sizeof(line), info)) {
+		if (!strncmp(line, "API:", 4))
+			unused = !strncmp(line, "API:\taa:0:", 10);
+	}
+	fclose(info);
 	return unused;
 }
 
-static void close_leftovers(int pid, const struct remote *remote)
+static int close_if_unused(int pid, const char *fd, const struct remote *remote)
+{
+	int unused = is_unused_uffd(pid, fd);
+	long closed = 0;
+	int err;
+
+	if (unused <= 0)
+		return unused;
+	err = run(remote, SYS_close, strtoul(fd, NULL, 10), &closed);
+	return err ? err : (int)closed;
+}
+
+static int close_leftovers(int pid, const struct remote *remote)
 {
 	const struct dirent *entry;
 	char path[32];
+	int err = 0;
 	DIR *fds;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	fds = opendir(path);
-	while (fds && (entry = readdir(fds))) {
-		long closed;
-
-		if (is_unused_uffd(pid, entry->d_name))
-			run(remote, SYS_close, strtoul(entry->d_name, NULL, 10), &closed);
+	if (!fds)
+		return -errno;
+	while (!err && (errno = 0, entry = readdir(fds))) {
+		if (*entry->d_name != '.')
+			err = close_if_unused(pid, entry->d_name, remote);
 	}
-	if (fds)
-		closedir(fds);
+	if (!err)
+		err = -errno;
+	closedir(fds);
+	return err;
 }
 
 static int create(int pid, const struct remote *remote, bool *left, struct reason *why)
@@ -172,13 +198,22 @@ int uffd_create(const struct identity *id, const struct remote *remote, struct r
 {
 	bool left = false;
 	struct note note;
-	int uffd;
+	int uffd, err = note_open(&note, id->pid, why);
 
-	note_open(&note, id->pid);
-	if (note_is_about(&note, id))
-		close_leftovers(id->pid, remote);
-	note_write(&note, id);
-	uffd = create(id->pid, remote, &left, why);
+	if (err)
+		return err;
+	err = note_is_about(&note, id);
+	if (err > 0)
+		err = close_leftovers(id->pid, remote);
+	if (err) {
+		/* Tracked now, the task would not come here again, and CRIU could never dump it. */
+		left = true;
+		uffd = reason_set(why, err, "cannot close what a killed run may have left in the task: %s",
+				  strerror(-err));
+	} else {
+		note_write(&note, id);
+		uffd = create(id->pid, remote, &left, why);
+	}
 	note_close(&note, left);
 	return uffd;
 }

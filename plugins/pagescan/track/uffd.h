@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * uffd.h - a userfaultfd for another process's memory, and its areas. All ranges are bytes, half-open, page aligned;
- * errors are negative errno values. The descriptor is the caller's.
+ * uffd.h - a userfaultfd for another process's memory, and its areas. All ranges are bytes, half-open, page aligned.
+ * The calls on a range return 0 or a negative errno (ioctl_userfaultfd(2)). The descriptor is the caller's.
  */
 #ifndef PAGESCAN_TRACK_UFFD_H
 #define PAGESCAN_TRACK_UFFD_H
@@ -27,7 +27,10 @@ struct remote {
  */
 int uffd_create(const struct identity *id, const struct remote *remote, struct reason *why);
 
-/* Register [start, end) for write-protection: what is in it reads as written until it is protected. */
+/*
+ * Register [start, end) for write-protection: what is in it reads as written until it is protected. Changes nothing
+ * where it is registered with @uffd already; -EBUSY where it is with another one (fs/userfaultfd.c).
+ */
 int uffd_register(int uffd, uint64_t start, uint64_t end);
 
 /* End the registration: the area is not WPALLOWED any more and all its pages read as written. */
