@@ -4,6 +4,7 @@ are found, and the run fails with CRIU's ordinary error."""
 
 import glob
 import os
+import re
 import signal
 
 from kit import case, check, variants
@@ -43,7 +44,9 @@ def audited_chain(t, environment):
     environment = {**AUDITED, **environment}
     begin(t)
     run = t.pre_dump('2', '1', env=environment).incremental().said('clean pages were verified, 0 differ, 0 are missing')
-    check(f'{run.clean()} clean pages were verified' in run.log or environment != AUDITED, 'not all were verified')
+    # Some more than once: where CRIU's cache ends inside an area, it asks about that area again (pmc_fill_cache).
+    verified = int(re.search(r'(\d+) clean pages were verified', run.log).group(1))
+    check(verified >= run.clean(), f'of {run.clean()} clean pages {verified} were verified')
     t.victim.touch()
     t.snapshot('3', '2', env=environment).incremental().said('0 differ, 0 are missing')
     t.victim.touch()

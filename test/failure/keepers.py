@@ -27,17 +27,13 @@ def keeper_killed_between_rounds(t):
     kill_keeper(t)
     t.victim.touch()
     t.pre_dump('2', '1').full(LOST)
-    t.victim.touch()
-    t.dump('3', '2').incremental()
-    t.restore('3')
+    end(t, '2')
 
 
 @variants(before_get='openat|smaps|1', before_put='openat|clear_refs|1', after_put='write|pagescan: |1')
 def keeper_killed_within_a_round(t, strike):
     """criu holds the userfaultfd from GET to the round's end: a new keeper takes it over with PUT."""
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     run = t.start_criu('pre-dump', '2', '1', strike=f'{strike}|stop').wait_stopped()
     kill_keeper(t)
     run.go_on().expect(0)
@@ -51,9 +47,7 @@ def keeper_killed_within_a_round(t, strike):
         third.full(LOST)
     else:
         third.incremental()
-    t.victim.touch()
-    t.dump('4', '3').incremental()
-    t.restore('4')
+    end(t, '3')
 
 
 @variants(by_pid=False, all=True)
@@ -117,8 +111,24 @@ def make_socket_a_directory(path):
     os.mkdir(os.path.join(path, 'keeper'))
 
 
-@variants(file=make_file, open_to_others=make_open_to_others, of_another=make_anothers, link=make_link,
-          lock=make_lock_a_directory, socket=make_socket_a_directory)
+UNTRACKED = 'cannot be tracked, its memory is dumped in full'
+
+
+@variants(file=make_file, open_to_others=make_open_to_others, of_another=make_anothers, link=make_link)
+def keeper_has_no_directory(t, make):
+    """No tracking begins: full rounds and a warning; as soon as it can, all is well."""
+    make('/run/pagescan')
+    t.start_victim()
+    t.pre_dump('1').full(UNTRACKED)
+    t.victim.touch()
+    t.pre_dump('2', '1').full(UNTRACKED)
+    os.rename('/run/pagescan', '/run/away')
+    t.victim.touch()
+    t.pre_dump('3', '2').full(NO_RECORD)
+    end(t, '3')
+
+
+@variants(lock=make_lock_a_directory, socket=make_socket_a_directory)
 def keeper_cannot_start(t, make):
     """No keeper, no tracking: full rounds and a warning; as soon as there can be one, all is well."""
     make('/run/pagescan')
@@ -136,7 +146,7 @@ def keeper_cannot_start(t, make):
 def keeper_has_no_place(t):
     t.start_victim()
     t.run('mount', '-o', 'remount,ro', '/run').expect(0)
-    t.pre_dump('1').full('the next round will be a full one: cannot make /run/pagescan: Read-only file system')
+    t.pre_dump('1').full(UNTRACKED + ': cannot make /run/pagescan: Read-only file system')
     t.run('mount', '-o', 'remount,rw', '/run').expect(0)
     t.victim.touch()
     t.pre_dump('2', '1').full(NO_RECORD)

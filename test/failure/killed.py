@@ -11,6 +11,7 @@ import os
 import signal
 import time
 
+from chains import OLDER, begin, end
 from kit import Skip, case, check, reap, variants, wait
 
 # Points of a round after which the tracker is where the last images left it: before it moves on, and that it does ...
@@ -68,16 +69,12 @@ def killed_in_first_round(t, strike):
     kill_round(t, strike, '1')
     t.victim.touch()
     t.pre_dump('2').full().silent()
-    t.victim.touch()
-    t.dump('3', '2').incremental()
-    t.restore('3')
+    end(t, '2')
 
 
 @variants(**BEFORE)
 def killed_before_reset(t, strike):
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     kill_round(t, strike, '2', '1')
     t.dump('3', '1').incremental()
     t.restore('3')
@@ -85,22 +82,16 @@ def killed_before_reset(t, strike):
 
 @variants(**AFTER)
 def killed_after_reset(t, strike):
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     kill_round(t, strike, '2', '1')
-    t.pre_dump('3', '1').full('the parent images are of epoch 1, the tracker is at 2')
-    t.victim.touch()
-    t.dump('4', '3').incremental()
-    t.restore('4')
+    t.pre_dump('3', '1').full(OLDER)
+    end(t, '3')
 
 
 @case
 def killed_after_commit(t):
     """The images are complete by then, and the next round may build on them."""
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     kill_round(t, 'write|Pre-dumping finished|1', '2', '1')
     t.dump('3', '2').incremental()
     t.restore('3')
@@ -113,9 +104,7 @@ def killed_in_read_mode(t, strike):
     t.victim.touch()
     kill_round(t, strike, '2', '1', '--pre-dump-mode', 'read')
     t.pre_dump('3', '1', '--pre-dump-mode', 'read').full('the tracker is at 2')
-    t.victim.touch()
-    t.dump('4', '3').incremental()
-    t.restore('4')
+    end(t, '3')
 
 
 @variants(writing_pages=('splice|splice|1', True), reset_done=('write|pagescan: |1', False),
@@ -123,9 +112,7 @@ def killed_in_read_mode(t, strike):
 def killed_dump(t, point):
     """A dump writes its pages before it resets tracking."""
     strike, before_reset = point
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     kill_round(t, strike, '2', '1', '--track-mem', '--leave-running', action='dump')
     last = t.dump('3', '1')
     if before_reset:
@@ -160,26 +147,20 @@ def killed_at_ptrace(t, number):
         return
     t.victim.unharmed()
     t.pre_dump('2').full()
-    t.victim.touch()
-    t.dump('3', '2').incremental()
-    t.restore('3')
+    end(t, '2')
 
 
 @case
 def killed_while_it_overwrites_the_parent(t):
     """A dump into the directory of the last good round writes over its pages before it resets tracking. The process is
     still where that directory left it, but the images are not."""
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     kill_round(t, 'splice|splice|3', '1', None, '--track-mem', '--leave-running', action='dump')
     second = t.pre_dump('2', '1', code=None).said('the parent images have no pagescan.img')
     if second.code:  # criu stumbles over what is left of the parent
         t.victim.unharmed()
     t.pre_dump('3')
-    t.victim.touch()
-    t.dump('4', '3').incremental()
-    t.restore('4')
+    end(t, '3')
 
 
 @case
@@ -190,9 +171,7 @@ def killed_with_a_descriptor_in_the_process(t):
     t.start_criu('pre-dump', '1', strike='syscall|438.|1|stop').wait_stopped().kill()
     t.victim.unharmed()
     t.pre_dump('2').full()
-    t.victim.touch()
-    t.dump('3', '2').incremental()
-    t.restore('3')
+    end(t, '2')
 
 
 @variants(splice='splice', read='read')
@@ -220,9 +199,7 @@ def killed_at_any_time(t, mode):
 @variants(frozen='openat|smaps|2', resetting='ioctl|protect|2', running_again='splice|splice|1')
 def process_dies(t, strike):
     """The victim is killed in the midst of a round: criu ends, and the keeper forgets."""
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     run = t.start_criu('pre-dump', '2', '1', strike=f'{strike}|stop').wait_stopped()
     os.kill(t.victim.pid, signal.SIGKILL)
     time.sleep(0.05)
@@ -262,9 +239,7 @@ def failing_call(t, what):
         second.incremental()
     else:
         second.full('the parent images have no pagescan.img')
-    t.victim.touch()
-    t.dump('3', '2').incremental()
-    t.restore('3')
+    end(t, '2')
 
 
 FAILING_LATER = {
@@ -283,14 +258,10 @@ FAILING_LATER = {
 def failing_call_later(t, what):
     """The same in a round that has a parent."""
     strike, reason, now, then = what
-    t.start_victim()
-    t.pre_dump('1')
-    t.victim.touch()
+    begin(t)
     second = t.pre_dump('2', '1', strike=strike).said(reason)
     check(bool(second.clean()) == now, f'{second.clean()} pages were left to the parent')
     t.victim.touch()
     third = t.pre_dump('3', '2')
     check(bool(third.clean()) == then, f'{third.clean()} pages were left to the parent afterwards')
-    t.victim.touch()
-    t.dump('4', '3').incremental()
-    t.restore('4')
+    end(t, '3')

@@ -82,7 +82,7 @@ def read_text(path):
 
 
 class Victim:
-    """The program victim.c, in a directory of its own; `roles` as its usage says."""
+    """The program victim.c, in a directory of its own; `roles` as its head comment says."""
 
     def __init__(self, directory, *roles):
         self.dir, self.touches = directory, 0
@@ -92,7 +92,7 @@ class Victim:
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
         process.returncode = 0  # reaped by pid below, dumped or restored
         self.pid = process.pid
-        size = 2 if roles else 1
+        size = 2 if 'child' in roles else 1
         wait(lambda: self.alive() and len(self.records()) >= size and all(pid for pid, *_ in self.records()[:size]),
              f'start of the victim ({read_text(self.path("err"))})')
         with open(self.path('status'), 'r+b') as file:

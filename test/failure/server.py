@@ -59,6 +59,16 @@ def begin_served(t):
     t.victim.touch()
 
 
+def end_without_2(t):
+    """Round 2 has failed, after its reset."""
+    t.victim.unharmed()
+    served(t, 'pre_dump', '3', '1').full(OLDER)
+    t.victim.touch()
+    served(t, 'dump', '4', '3').incremental()
+    merge(t, '1', '3', '4')
+    t.restore('4')
+
+
 def served_chain(t, mode):
     t.start_victim()
     served(t, 'pre_dump', '1', None, '--pre-dump-mode', mode).full().silent()
@@ -138,12 +148,7 @@ def page_server_killed(t, strike):
     run = t.start_criu('pre-dump', '2', '1', *server.options, strike=f'{strike}|stop').wait_stopped()
     server.run.kill()
     run.go_on().expect(1)
-    t.victim.unharmed()
-    served(t, 'pre_dump', '3', '1').full(OLDER)
-    t.victim.touch()
-    served(t, 'dump', '4', '3').incremental()
-    merge(t, '1', '3', '4')
-    t.restore('4')
+    end_without_2(t)
 
 
 @case
@@ -152,9 +157,4 @@ def page_server_without_space(t):
     os.mkdir(t.path('server-2'))
     t.run('mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', t.path('server-2')).expect(0)
     served(t, 'pre_dump', '2', '1', code=1)
-    t.victim.unharmed()
-    served(t, 'pre_dump', '3', '1').full(OLDER)
-    t.victim.touch()
-    served(t, 'dump', '4', '3').incremental()
-    merge(t, '1', '3', '4')
-    t.restore('4')
+    end_without_2(t)

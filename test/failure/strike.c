@@ -98,32 +98,19 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
 	return struck_text("renameat", to) ? -1 : next(renameat)(from_dir, from, to_dir, to);
 }
 
-static mode_t mode_of(int flags, va_list args)
-{
-	return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
-}
-
 int openat(int dir, const char *path, int flags, ...)
 {
+	mode_t mode = 0;
 	va_list args;
-	mode_t mode;
 
 	va_start(args, flags);
-	mode = mode_of(flags, args);
+	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+		mode = va_arg(args, mode_t);
 	va_end(args);
 	return struck_text("openat", path) ? -1 : next(openat)(dir, path, flags, mode);
 }
 
-int openat64(int dir, const char *path, int flags, ...)
-{
-	va_list args;
-	mode_t mode;
-
-	va_start(args, flags);
-	mode = mode_of(flags, args);
-	va_end(args);
-	return openat(dir, path, flags, mode);
-}
+int openat64(int dir, const char *path, int flags, ...) __attribute__((alias("openat")));
 
 static const char *kind(unsigned long request, const uint64_t *arg)
 {

@@ -3,7 +3,9 @@
  * victim.c - a process that knows what each byte of its memory has to be, for tests in which criu fails.
  *
  * Guards the first rule of the plugin: whatever went wrong between two rounds, no page of a restore is of an older
- * round. `victim DIR [child]`: writes its memory all the time; "child" makes a second process that does the same.
+ * round. `victim DIR [ROLE...]`: writes its memory all the time; "child" makes a second process that does the same,
+ * "leftover" has an unused userfaultfd, as a criu leaves it that was killed, "sequence" is stopped in a restartable
+ * sequence.
  * SIGUSR1: write one more class of pages. SIGTERM: verify every byte, write the verdict to DIR/verdict.N, exit 0 or 1.
  * DIR/status is shared with the test and outlives dump and restore.
  *
@@ -11,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,8 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#if defined(__x86_64__) && __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 
 #define CLASSES 64
 #define TOUCHED 48 /* classes for SIGUSR1; pages of the others are written at random */
@@ -232,13 +240,54 @@ static void map_status(void)
 	close(fd);
 }
 
+#if defined(RSEQ_SIG) && defined(__x86_64__)
+/*
+ * The kernel looks at where a sequence was left only when the task runs again: one that sleeps in a system call is in
+ * it. Aborted or not, what the call returned is in its register.
+ */
+static int wait_in_sequence(const sigset_t *signals, const struct timespec *timeout)
+{
+	struct rseq *rs = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	register long size __asm__("r10") = 8;
+	long got = SYS_rt_sigtimedwait;
+
+	__asm__ volatile(".pushsection __rseq_cs, \"aw\"\n"
+			 ".balign 32\n"
+			 "3:\n"
+			 ".long 0, 0\n"
+			 ".quad 1f, 2f - 1f, 4f\n"
+			 ".popsection\n"
+			 "leaq 3b(%%rip), %%rcx\n"
+			 "movq %%rcx, %[cs]\n"
+			 "1:\n"
+			 "syscall\n"
+			 "nop\n"
+			 "2:\n"
+			 ".pushsection __rseq_failure, \"ax\"\n"
+			 ".byte 0x0f, 0xb9, 0x3d\n"
+			 ".long %c[signature]\n"
+			 "4:\n"
+			 "jmp 2b\n"
+			 ".popsection\n"
+			 : "+a"(got), [cs] "+m"(rs->rseq_cs)
+			 : "D"(signals), "S"(NULL), "d"(timeout), "r"(size), [signature] "i"(RSEQ_SIG)
+			 : "memory", "cc", "rcx", "r11");
+	return (int)got;
+}
+#else
+static int wait_in_sequence(const sigset_t *signals, const struct timespec *timeout)
+{
+	return sigtimedwait(signals, NULL, timeout);
+}
+#endif
+
 /* A plain loop without handlers: however a killed criu leaves the signal mask, these are blocked and waited for. */
-static int live(pid_t child, const sigset_t *signals)
+static int live(pid_t child, const sigset_t *signals, bool in_sequence)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 
 	for (;;) {
-		switch (sigtimedwait(signals, NULL, &pause)) {
+		switch (in_sequence ? wait_in_sequence(signals, &pause) : sigtimedwait(signals, NULL, &pause)) {
 		case SIGUSR1:
 			if (child)
 				kill(child, SIGUSR1);
@@ -252,15 +301,24 @@ static int live(pid_t child, const sigset_t *signals)
 	}
 }
 
+static bool has_role(char **argv, const char *role)
+{
+	while (*argv && strcmp(*argv, role))
+		argv++;
+	return *argv;
+}
+
 int main(int argc, char **argv)
 {
-	bool with_child = argc > 2 && !strcmp(argv[2], "child");
+	bool with_child = has_role(argv, "child");
 	int result, child_status = 0;
 	sigset_t signals;
 	pid_t child = 0;
 
 	if (argc < 2)
-		die("usage: victim DIR [child]");
+		die("usage: victim DIR [ROLE...]");
+	if (has_role(argv, "leftover") && syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY) < 0)
+		die("userfaultfd");
 	dir = argv[1];
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	page_words = page_size / sizeof(uint64_t);
@@ -280,7 +338,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < AREAS; i++)
 		map(i);
 	status->pid = getpid();
-	result = live(child, &signals);
+	result = live(child, &signals, has_role(argv, "sequence"));
 	if (child) {
 		kill(child, SIGTERM);
 		if (waitpid(child, &child_status, 0) != child || child_status)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * inject.c - fail one call site of the plugin or of the pagescan command: preloaded (LD_PRELOAD), it stands before
+ * inject.c - fail call sites of the plugin or of the pagescan command: preloaded (LD_PRELOAD), it stands before
  * every libc and library call that they make, notes each site, and fails the one that the test has chosen.
  *
  * A site is a return address in one of the two objects, so CRIU's own calls and those of libraries pass. The file named
- * by FAULTS is shared with the test and by all processes: the test's choice, and the sites seen so far. The keeper gets
+ * by FAULTS is shared with the test and by all processes: the test's choice (several: what is called only after another
+ * call has failed fails together with that one), and the sites seen so far. The keeper gets
  * preload and file through its execve(), has all it needs mapped before it confines itself, and then touches memory
  * only.
  */
@@ -152,19 +153,22 @@ const char *const fault_calls[NR_CALLS + 1] = {
 #undef X
 };
 
-#define STEPS 16
-#define SITES 1024
+#define STEPS  24
+#define FAULTS 4
+#define SITES  1024
 
 /* Shared with the test (run, class Plan). A site is object << 56 | call << 32 | offset; 0 is none. */
 struct plan {
-	_Atomic uint32_t step;	 /* of the chain, set by the test: visits are counted by it; 0: nothing happens */
-	uint32_t only;		 /* fail in this step, 0: in each */
-	uint64_t site;		 /* the one to fail */
-	uint32_t skip;		 /* so many visits pass */
-	uint32_t always;	 /* every visit from then on fails */
-	int32_t err;		 /* this errno instead of the call's own */
-	_Atomic uint32_t due;	 /* visits of the site to fail */
-	_Atomic uint32_t struck; /* failures so far */
+	_Atomic uint64_t step; /* of the chain, set by the test: visits are counted by it; 0: nothing happens */
+	struct fault {
+		uint64_t site;		 /* the one to fail */
+		uint32_t only;		 /* fail in this step, 0: in each */
+		uint32_t skip;		 /* so many visits pass */
+		uint32_t always;	 /* every visit from then on fails */
+		int32_t err;		 /* this errno instead of the call's own */
+		_Atomic uint32_t due;	 /* visits of the site to fail */
+		_Atomic uint32_t struck; /* failures so far */
+	} faults[FAULTS];
 	struct {
 		_Atomic uint64_t site;
 		_Atomic uint32_t visits[STEPS];
@@ -276,7 +280,7 @@ static void begin(void)
 	begun = YES;
 }
 
-static void count(uint64_t site, uint32_t step)
+static void count(uint64_t site, uint64_t step)
 {
 	for (size_t i = site % SITES;; i = (i + 1) % SITES) {
 		uint64_t there = 0;
@@ -288,11 +292,24 @@ static void count(uint64_t site, uint32_t step)
 	}
 }
 
+/* Is it this one's turn to fail? */
+static bool strikes(struct fault *fault, uint64_t site, uint64_t step)
+{
+	uint32_t due;
+
+	if (site != fault->site || (fault->only && fault->only != step))
+		return false;
+	due = atomic_fetch_add(&fault->due, 1);
+	if (due < fault->skip || (due > fault->skip && !fault->always))
+		return false;
+	atomic_fetch_add(&fault->struck, 1);
+	return true;
+}
+
 static bool struck(enum call call, const void *from, int err)
 {
 	uintptr_t at = (uintptr_t)from;
-	uint32_t step, due;
-	uint64_t site;
+	uint64_t site, step;
 	int saved;
 
 	if (call != CALL_malloc && call != CALL_calloc && call != CALL_realloc) {
@@ -307,14 +324,13 @@ static bool struck(enum call call, const void *from, int err)
 		return false;
 	site = ours.number << 56 | (uint64_t)call << 32 | (at - ours.start);
 	count(site, step);
-	if (site != plan->site || (plan->only && plan->only != step))
-		return false;
-	due = atomic_fetch_add(&plan->due, 1);
-	if (due < plan->skip || (due > plan->skip && !plan->always))
-		return false;
-	atomic_fetch_add(&plan->struck, 1);
-	errno = plan->err ? plan->err : err;
-	return true;
+	for (size_t i = 0; i < FAULTS; i++) {
+		if (!strikes(&plan->faults[i], site, step))
+			continue;
+		errno = plan->faults[i].err ? plan->faults[i].err : err;
+		return true;
+	}
+	return false;
 }
 
 #define FROM __builtin_return_address(0)
@@ -401,8 +417,10 @@ int call_fprintf(FILE *file, const char *format, ...)
 	va_list args;
 	int got;
 
-	if (struck(CALL_fprintf, FROM, ENOSPC))
+	if (struck(CALL_fprintf, FROM, ENOSPC)) {
+		file->_flags |= _IO_ERR_SEEN; /* as ferror(3) would tell */
 		return -1;
+	}
 	va_start(args, format);
 	got = vfprintf(file, format, args);
 	va_end(args);
