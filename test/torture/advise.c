@@ -9,6 +9,9 @@
 
 #include "torture.h"
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE  103
@@ -31,9 +34,15 @@ static bool is_guarded(const struct page *page)
 	return page->flags & GUARD;
 }
 
+static bool try_to_advise(const struct self *me, unsigned int first, unsigned int nr, int advice)
+{
+	deed_now(me)->advice = (uint8_t)advice;
+	return !madvise(page_addr(me, first), nr * page_size, advice);
+}
+
 static bool advise(const struct self *me, unsigned int first, unsigned int nr, int advice)
 {
-	if (!madvise(page_addr(me, first), nr * page_size, advice))
+	if (try_to_advise(me, first, nr, advice))
 		return true;
 	complain("madvise %d of page %u and %u more: %s", advice, first, nr - 1, strerror(errno));
 	return false;
@@ -43,11 +52,33 @@ bool op_drop(const struct self *me)
 {
 	unsigned int first, nr;
 
-	if (!find_run(me, is_mapped, &first, &nr) || !advise(me, first, nr, MADV_DONTNEED))
+	if (!find_run(me, is_mapped, &first, &nr) ||
+	    !advise(me, first, nr, draw(me, 4) ? MADV_DONTNEED : MADV_DONTNEED_LOCKED))
 		return false;
 	for (unsigned int i = first; i < first + nr; i++) {
+		if (!is_private(&me->thread->pages[i]))
+			continue;
 		me->thread->pages[i].want = me->thread->pages[i].base;
 		me->thread->pages[i].by = OP_drop;
+	}
+	return true;
+}
+
+static bool may_be_punched(const struct page *page)
+{
+	return page->kind == SHARED && page->prot & PROT_WRITE;
+}
+
+/* A hole in shared memory. */
+bool op_punch(const struct self *me)
+{
+	unsigned int first, nr;
+
+	if (!find_run(me, may_be_punched, &first, &nr) || !advise(me, first, nr, MADV_REMOVE))
+		return false;
+	for (unsigned int i = first; i < first + nr; i++) {
+		me->thread->pages[i].want = 0;
+		me->thread->pages[i].by = OP_punch;
 	}
 	return true;
 }
@@ -95,7 +126,7 @@ bool op_advise(const struct self *me)
 
 	if (!find_run(me, is_mapped, &first, &nr))
 		return false;
-	return !madvise(page_addr(me, first), nr * page_size, advices[draw(me, sizeof(advices) / sizeof(*advices))]);
+	return try_to_advise(me, first, nr, advices[draw(me, sizeof(advices) / sizeof(*advices))]);
 }
 
 bool op_fork_flags(const struct self *me)

@@ -75,12 +75,13 @@ static void unmap(const struct self *me, unsigned int first, unsigned int nr, en
 
 static bool map(const struct self *me, unsigned int first, unsigned int nr, struct page to, int flags, size_t offset)
 {
-	static const int fds[] = { [ANON] = -1, [PRIVATE_FILE] = FD_FILE, [PRIVATE_MEMFD] = FD_MEMFD };
+	static const int fds[] = { [ANON] = -1, [PRIVATE_FILE] = FD_FILE, [PRIVATE_MEMFD] = FD_MEMFD, [SHARED] = -1 };
 	int fd = to.kind == DEV_ZERO ? open("/dev/zero", O_RDWR | O_CLOEXEC) : fds[to.kind];
 	void *addr = page_addr(me, first);
 	bool done;
 
-	flags |= MAP_PRIVATE | MAP_FIXED | (to.kind == ANON ? MAP_ANONYMOUS : 0);
+	deed_is_to(me, first, nr);
+	flags |= MAP_FIXED | (to.kind == SHARED ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
 	done = mmap(addr, nr * page_size, to.prot, flags, fd, (off_t)(offset * page_size)) == addr;
 	if (!done)
 		complain("mmap of kind %d: %s", to.kind, strerror(errno));
@@ -138,6 +139,21 @@ bool op_map_file(const struct self *me)
 	return map(me, first, nr < FILE_PAGES - offset ? nr : FILE_PAGES - offset, to, draw_flags(me), offset);
 }
 
+/* A child that had it, too, would write to what the model takes for its parent's. */
+bool op_map_shared(const struct self *me)
+{
+	unsigned int first = draw(me, ARENA), nr = draw_size(me, ARENA - first);
+	const struct page to = {
+		.kind = SHARED, .prot = draw_protection(me) & ~PROT_EXEC, .flags = DONT_FORK, .by = OP_map_shared
+	};
+
+	if (!map(me, first, nr, to, draw_flags(me), 0))
+		return false;
+	if (madvise(page_addr(me, first), nr * page_size, MADV_DONTFORK))
+		complain("MADV_DONTFORK of shared memory: %s", strerror(errno));
+	return true;
+}
+
 bool op_map_huge(const struct self *me)
 {
 	const struct page to = { .kind = ANON, .prot = PROT_READ | PROT_WRITE, .by = OP_map_huge };
@@ -161,6 +177,7 @@ bool op_collapse(const struct self *me)
 	if (!nr)
 		return false;
 	first = draw(me, ARENA / nr) * nr;
+	deed_is_to(me, first, nr);
 	return !madvise(page_addr(me, first), nr * page_size, MADV_COLLAPSE);
 }
 
@@ -187,13 +204,18 @@ static void set_protection(const struct self *me, unsigned int first, unsigned i
 		me->thread->pages[i].prot = (uint8_t)prot;
 }
 
+/* As in advise.c no guard pages, and nothing that ptrace cannot write: CRIU puts its code into the first such area. */
+static bool may_be_executable(const struct page *page)
+{
+	return is_accessible(page) && is_private(page);
+}
+
 bool op_protect(const struct self *me)
 {
 	int prot = draw_protection(me);
 	unsigned int first, nr;
 
-	/* As in advise.c: no guard pages in executable areas. */
-	if (!find_run(me, prot & PROT_EXEC ? is_accessible : is_mapped, &first, &nr))
+	if (!find_run(me, prot & PROT_EXEC ? may_be_executable : is_mapped, &first, &nr))
 		return false;
 	set_protection(me, first, nr, prot);
 	return true;
@@ -259,6 +281,8 @@ static bool remap(const struct self *me, unsigned int first, unsigned int nr, un
 {
 	void *addr = page_addr(me, place);
 
+	deed_is_to(me, first, nr > nr_new ? nr : nr_new);
+	deed_now(me)->to = (uint16_t)place;
 	return mremap(page_addr(me, first), nr * page_size, nr_new * page_size, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
 		      addr) == addr;
 }
@@ -288,13 +312,13 @@ bool op_move(const struct self *me)
 	return true;
 }
 
-/* MREMAP_DONTUNMAP: the pages move, the area stays. */
+/* MREMAP_DONTUNMAP: the pages move, the area stays. Shared ones would be there twice. */
 bool op_move_and_keep(const struct self *me)
 {
 	struct page *pages = me->thread->pages;
 	unsigned int first, nr, place;
 
-	if (!find_area(me, &first, &nr) || !find_place(me, first, nr, nr, &place))
+	if (!find_area(me, &first, &nr) || !is_private(&pages[first]) || !find_place(me, first, nr, nr, &place))
 		return false;
 	if (!remap(me, first, nr, place, nr, MREMAP_DONTUNMAP)) {
 		unmap(me, first, nr, OP_move_and_keep);
@@ -321,6 +345,7 @@ bool op_resize(const struct self *me)
 	if (!find_area(me, &first, &nr))
 		return false;
 	nr_new = draw_new_size(me, first, nr);
+	deed_is_to(me, first, nr > nr_new ? nr : nr_new);
 	for (unsigned int i = nr; i < nr_new; i++) {
 		if (first + i == ARENA || is_mapped(&pages[first + i]))
 			nr_new = i;

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -78,18 +77,13 @@ void model_open(bool create)
 		die("map the model");
 }
 
-void complain(const char *format, ...)
+static void __attribute__((format(printf, 1, 0))) tell(const char *format, va_list args)
 {
 	struct driver *driver = &model->driver;
 	char line[512];
-	va_list args;
 	uint32_t at;
-	int len;
+	int len = vsnprintf(line, sizeof(line) - 1, format, args);
 
-	__atomic_fetch_add(&driver->errors, 1, __ATOMIC_SEQ_CST);
-	va_start(args, format);
-	len = vsnprintf(line, sizeof(line) - 1, format, args);
-	va_end(args);
 	if (len < 0)
 		return;
 	if ((size_t)len > sizeof(line) - 2)
@@ -98,6 +92,25 @@ void complain(const char *format, ...)
 	at = __atomic_fetch_add(&driver->log_used, (uint32_t)len, __ATOMIC_SEQ_CST);
 	if (at + (uint32_t)len <= sizeof(driver->log))
 		memcpy(driver->log + at, line, (size_t)len);
+}
+
+static void __attribute__((format(printf, 1, 2))) remark(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	tell(format, args);
+	va_end(args);
+}
+
+void complain(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	tell(format, args);
+	va_end(args);
+	__atomic_fetch_add(&model->driver.errors, 1, __ATOMIC_SEQ_CST);
 }
 
 static uint64_t mix(uint64_t x)
@@ -179,6 +192,49 @@ static const char *operation_name(unsigned int operation)
 	return operation < OPERATIONS ? names[operation] : "none";
 }
 
+static bool is_to(const struct deed *deed, unsigned int page)
+{
+	return page - deed->first < deed->nr || page - deed->to < deed->nr || deed->operation == OP_spawn_process;
+}
+
+/* What the thread did lately to a page, and what its forebears had done before they forked it. */
+static void remark_deeds(const struct self *me, unsigned int page)
+{
+	for (uint64_t i = 0; i < RECENT; i++) {
+		const struct deed *deed = &me->thread->deeds[(me->thread->steps + i) % RECENT];
+
+		if (is_to(deed, page))
+			remark("    step %llu: %s, %u pages from %u to %u, advice %u%s", (unsigned long long)deed->step,
+			       operation_name(deed->operation), deed->nr, deed->first, deed->to, deed->advice,
+			       deed->done ? "" : ", not done");
+	}
+}
+
+static uint64_t read_u64(const char *path, uint64_t index)
+{
+	uint64_t value = ~0ull;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && pread(fd, &value, sizeof(value), (off_t)(index * sizeof(value))) != sizeof(value))
+		value = ~0ull;
+	if (fd >= 0)
+		close(fd);
+	return value;
+}
+
+/* The kernel's view of a page, and whether it holds the right thing by now. ~0: not known. */
+static void remark_state(const struct self *me, unsigned int page, const uint64_t *words)
+{
+	uint64_t entry = read_u64("/proc/self/pagemap", (uintptr_t)page_addr(me, page) / page_size);
+	uint64_t frame = entry & ((1ull << 55) - 1);
+
+	remark("    %s; pagemap %#llx, kpageflags %#llx, kpagecount %llu; read again: first word %#llx",
+	       page_holds(words, 0) ? "zeros" : "not zeros", (unsigned long long)entry,
+	       (unsigned long long)read_u64("/proc/kpageflags", frame),
+	       (unsigned long long)read_u64("/proc/kpagecount", frame),
+	       (unsigned long long)read_u64("/proc/self/mem", (uintptr_t)page_addr(me, page) / sizeof(uint64_t)));
+}
+
 static void wrong(const struct self *me, struct page *page, const char *what, const uint64_t *words)
 {
 	unsigned int i = (unsigned int)(page - me->thread->pages);
@@ -194,6 +250,8 @@ static void wrong(const struct self *me, struct page *page, const char *what, co
 		 page->want & TAG_OR_ZERO ? " or zeros" : "", (unsigned long long)words[0],
 		 (unsigned int)(words[0] >> ROUND_SHIFT & 0xfffff), good, page->kind, page->prot, page->flags,
 		 operation_name(page->by));
+	remark_state(me, i, words);
+	remark_deeds(me, i);
 	page->want = words[0]; /* told once */
 }
 

@@ -6,6 +6,19 @@
 
 #include "torture.h"
 
+struct deed *deed_now(const struct self *me)
+{
+	return &me->thread->deeds[me->thread->steps % RECENT];
+}
+
+void deed_is_to(const struct self *me, unsigned int first, unsigned int nr)
+{
+	struct deed *deed = deed_now(me);
+
+	deed->first = deed->to = (uint16_t)first;
+	deed->nr = (uint16_t)nr;
+}
+
 /* Mostly small, sometimes large. */
 unsigned int draw_size(const struct self *me, unsigned int limit)
 {
@@ -28,6 +41,11 @@ bool is_accessible(const struct page *page)
 bool is_writable(const struct page *page)
 {
 	return is_accessible(page) && page->prot & PROT_WRITE;
+}
+
+bool is_private(const struct page *page)
+{
+	return is_mapped(page) && page->kind != SHARED;
 }
 
 bool is_anonymous(const struct page *page)
@@ -54,5 +72,6 @@ bool find_run(const struct self *me, bool (*fits)(const struct page *page), unsi
 	*first = start;
 	for (*nr = 1; *nr < limit && start + *nr < zone_end(start) && fits(&pages[start + *nr]); ++*nr)
 		;
+	deed_is_to(me, *first, *nr);
 	return true;
 }

@@ -33,6 +33,7 @@ static void step(const struct self *me)
 {
 	unsigned int total = 0, chosen;
 	enum operation i;
+	struct deed *deed = deed_now(me);
 	uint32_t *count;
 
 	for (i = 0; i < OPERATIONS; i++)
@@ -40,7 +41,9 @@ static void step(const struct self *me)
 	chosen = draw(me, total);
 	for (i = 0; chosen >= operations[i].weight; i++)
 		chosen -= operations[i].weight;
-	count = operations[i].run(me) ? &model->operations[i].done : &model->operations[i].failed;
+	*deed = (struct deed){ .step = me->thread->steps, .operation = (uint8_t)i };
+	deed->done = operations[i].run(me);
+	count = deed->done ? &model->operations[i].done : &model->operations[i].failed;
 	__atomic_fetch_add(count, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&model->driver.steps, 1, __ATOMIC_RELAXED);
 }
@@ -276,6 +279,7 @@ static void thread_fork(const struct thread *from, struct thread *to)
 	*to = *from;
 	to->request.state = IDLE;
 	to->random ^= tag_new() << 20;
+	to->deeds[to->steps++ % RECENT].done = true; /* the fork is one of the child's deeds, too */
 	for (unsigned int i = 0; i < PAGES; i++) {
 		struct page *page = &to->pages[i];
 
@@ -314,7 +318,7 @@ bool op_spawn_process(const struct self *me)
 	child->main = me->number;
 	child->leaving = false;
 	child->heap = process->heap;
-	child->last_step = draw(me, 16) ? me->thread->steps + 1 + draw(me, 1 << draw(me, 14)) : 0;
+	child->last_step = draw(me, 16) ? me->thread->steps + 2 + draw(me, 1 << draw(me, 14)) : 0;
 	for (int i = 0; i < THREADS; i++)
 		child->threads[i].state = ABSENT;
 	thread_fork(me->thread, &child->threads[me->number]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * torture.c - `torture DIRECTORY SEED THREADS [guards]`: processes and threads that do random things to their memory and
- * know what it must hold. test/torture/run takes them through CRIU meanwhile and reads DIRECTORY/model (torture.h).
+ * torture.c - `torture DIRECTORY SEED THREADS [guards]`: processes and threads that do random things to their memory
+ * and know what it must hold. test/torture/run takes them through CRIU meanwhile and reads DIRECTORY/model (torture.h).
  *
  * SIGUSR1: verify everything, driver.verified tells when that is done. SIGTERM: stop, verify everything, write
  * DIRECTORY/report; the exit status is the verdict. `torture DIRECTORY PROCESS` is what a process becomes by its exec.
@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "torture.h"
 

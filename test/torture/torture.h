@@ -32,12 +32,15 @@
 #define TAG_OR_ZERO (1ull << 63) /* the kernel was allowed to take the page */
 #define ROUND_SHIFT 40		 /* of the round in which a tag was drawn, for whoever looks for a bug */
 
+#define RECENT 256 /* operations that a thread remembers, for the same one */
+
 /* Every operation and its weight. They are in areas.c, advise.c, write.c and process.c. */
 /* clang-format off */
 #define ALL_OPERATIONS(OP) \
 	OP(map_anon, 300) \
 	OP(map_file, 200) \
 	OP(map_huge, 40) \
+	OP(map_shared, 60) \
 	OP(unmap, 200) \
 	OP(protect, 300) \
 	OP(unprotect, 200) \
@@ -47,6 +50,7 @@
 	OP(resize, 100) \
 	OP(heap, 100) \
 	OP(drop, 400) \
+	OP(punch, 60) \
 	OP(give_up, 200) \
 	OP(give_up_and_write, 100) \
 	OP(advise, 600) \
@@ -76,7 +80,7 @@ enum operation {
 #undef OP
 };
 
-enum kind { NOTHING, ANON, DEV_ZERO, PRIVATE_FILE, PRIVATE_MEMFD };
+enum kind { NOTHING, ANON, DEV_ZERO, PRIVATE_FILE, PRIVATE_MEMFD, SHARED };
 
 enum { WIPE_ON_FORK = 1, DONT_FORK = 2, GUARD = 4 };
 
@@ -99,6 +103,17 @@ struct request {
 	uint64_t tag;
 };
 
+/* What a thread did, and to which pages; @to: where it moved them; @advice: of madvise. */
+struct deed {
+	uint64_t step;
+	uint16_t first;
+	uint16_t nr;
+	uint16_t to;
+	uint8_t advice;
+	uint8_t operation;
+	bool done;
+};
+
 /* A thread's part of the model. It outlives the thread, whose successor goes on with it. */
 struct thread {
 	enum { ABSENT, RUNNING, ENDED } state;
@@ -107,6 +122,7 @@ struct thread {
 	uint64_t random;
 	uint64_t steps;
 	struct request request;
+	struct deed deeds[RECENT];
 	struct page pages[PAGES];
 };
 
@@ -172,10 +188,13 @@ void verify(const struct self *me);
 void areas_unmap(int number);
 
 /* pages.c: which pages to take */
+struct deed *deed_now(const struct self *me);
+void deed_is_to(const struct self *me, unsigned int first, unsigned int nr);
 bool is_mapped(const struct page *page);
 bool is_anonymous(const struct page *page);
 bool is_accessible(const struct page *page);
 bool is_writable(const struct page *page);
+bool is_private(const struct page *page);
 unsigned int draw_size(const struct self *me, unsigned int limit);
 bool find_run(const struct self *me, bool (*fits)(const struct page *page), unsigned int *first, unsigned int *nr);
 

@@ -20,6 +20,12 @@ static bool is_readable(const struct page *page)
 	return is_accessible(page) && page->prot & PROT_READ;
 }
 
+/* By a debugger: in private memory whatever the protection is. */
+static bool is_forcible(const struct page *page)
+{
+	return is_private(page) ? is_accessible(page) : is_writable(page);
+}
+
 static void expect(const struct self *me, unsigned int page, uint64_t tag, enum operation by)
 {
 	me->thread->pages[page].want = tag;
@@ -206,7 +212,7 @@ bool op_force(const struct self *me)
 	struct letter letter;
 	ssize_t done;
 
-	if (!letter_write(me, is_accessible, &letter))
+	if (!letter_write(me, is_forcible, &letter))
 		return false;
 	done = write_by_proc(me->process->pid, letter.from, letter.nr, (uintptr_t)letter.to[0].iov_base);
 	return letter_read(me, &letter, done, OP_force);
@@ -220,7 +226,7 @@ bool op_ask(const struct self *me)
 	int state = OPEN;
 
 	request->force = !draw(me, 4);
-	if (!find_run(me, request->force ? is_accessible : is_writable, &page, &nr))
+	if (!find_run(me, request->force ? is_forcible : is_writable, &page, &nr))
 		return false;
 	request->addr = (uintptr_t)page_addr(me, page);
 	request->tag = tag_new();

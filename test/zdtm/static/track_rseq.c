@@ -5,23 +5,15 @@
  * from an older round, breaks the balance with the steps that the threads know to have done.
  */
 #include <pthread.h>
-#include <stddef.h>
-#if __has_include(<sys/rseq.h>)
-#include <sys/rseq.h>
-#endif
 
 #include "track_model.h"
+#include "track_rseq.h"
 
 const char *test_doc = "threads in restartable sequences";
 const char *test_author = "criu-pagescan";
 
-#if defined(RSEQ_SIG) && (defined(__x86_64__) || defined(__aarch64__))
+#ifdef HAVE_SEQUENCES
 
-#ifdef __x86_64__
-#define SCRATCH "rax"
-#else
-#define SCRATCH "x9"
-#endif
 #define THREADS 2
 #define CPUS	64
 
@@ -34,59 +26,29 @@ static struct {
 } * done;
 static volatile bool enough;
 
-static struct rseq *self(void)
-{
-	return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
-}
-
 /* Adds one to the slot of the CPU we are on. False if it was interrupted: nothing happened. */
 static bool step(void)
 {
-	struct rseq *rs = self();
+	struct rseq *rs = sequence_self();
 	uint32_t cpu = __atomic_load_n(&rs->cpu_id_start, __ATOMIC_RELAXED);
 	uint64_t *slot = (uint64_t *)(slots + cpu % CPUS * PAGE_SIZE);
 
-	asm goto(".pushsection __rseq_cs, \"aw\"\n"
-		 ".balign 32\n"
-		 "3:\n"
-		 ".long 0, 0\n"
-		 ".quad 1f, 2f - 1f, 4f\n"
-		 ".popsection\n"
+	asm goto(SEQUENCE_BEGIN
 #ifdef __x86_64__
-		 "leaq 3b(%%rip), %%rax\n"
-		 "movq %%rax, %[cs]\n"
-		 "1:\n"
 		 "cmpl %[cpu], %[cpu_id]\n"
 		 "jnz 4f\n"
 		 "incq %[slot]\n"
-		 "2:\n"
-		 ".pushsection __rseq_failure, \"ax\"\n"
-		 /* The kernel goes to an abort handler only behind this signature, here inside of an ud1. */
-		 ".byte 0x0f, 0xb9, 0x3d\n"
-		 ".long %c[signature]\n"
-		 "4:\n"
-		 "jmp %l[aborted]\n"
 #else
-		 "adrp x9, 3b\n"
-		 "add x9, x9, :lo12:3b\n"
-		 "str x9, %[cs]\n"
-		 "1:\n"
 		 "ldr w9, %[cpu_id]\n"
 		 "cmp w9, %w[cpu]\n"
 		 "b.ne 4f\n"
 		 "ldr x9, %[slot]\n"
 		 "add x9, x9, #1\n"
 		 "str x9, %[slot]\n"
-		 "2:\n"
-		 ".pushsection __rseq_failure, \"ax\"\n"
-		 ".long %c[signature]\n"
-		 "4:\n"
-		 "b %l[aborted]\n"
 #endif
-		 ".popsection\n"
+		 SEQUENCE_END
 		 :
-		 : [cs] "m"(rs->rseq_cs), [cpu_id] "m"(rs->cpu_id), [cpu] "r"(cpu), [slot] "m"(*slot),
-		   [signature] "i"(RSEQ_SIG)
+		 : SEQUENCE_OPERANDS(rs), [cpu_id] "m"(rs->cpu_id), [cpu] "r"(cpu), [slot] "m"(*slot)
 		 : "memory", "cc", SCRATCH
 		 : aborted);
 	return true;

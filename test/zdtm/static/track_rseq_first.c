@@ -6,23 +6,14 @@
  * Without pre-dumps: there CRIU itself loses it before 4.2.1.
  */
 #include <signal.h>
-#include <stddef.h>
-#if __has_include(<sys/rseq.h>)
-#include <sys/rseq.h>
-#endif
 
+#include "track_rseq.h"
 #include "zdtmtst.h"
 
 const char *test_doc = "the first thread in a restartable sequence";
 const char *test_author = "criu-pagescan";
 
-#if defined(RSEQ_SIG) && (defined(__x86_64__) || defined(__aarch64__))
-
-#ifdef __x86_64__
-#define SCRATCH "rax"
-#else
-#define SCRATCH "x9"
-#endif
+#ifdef HAVE_SEQUENCES
 
 static volatile int enough;
 
@@ -34,51 +25,25 @@ static void on_sigterm(int signo)
 /* False if it has gone on until the end was to come, and not been aborted by that. */
 static bool step(void)
 {
-	struct rseq *rs = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
-
-	asm goto(".pushsection __rseq_cs, \"aw\"\n"
-		 ".balign 32\n"
-		 "3:\n"
-		 ".long 0, 0\n"
-		 ".quad 1f, 2f - 1f, 4f\n"
-		 ".popsection\n"
+	asm goto(SEQUENCE_BEGIN
 #ifdef __x86_64__
-		 "leaq 3b(%%rip), %%rax\n"
-		 "movq %%rax, %[cs]\n"
-		 "1:\n"
 		 "cmpl $0, %[enough]\n"
 		 "jnz %l[aborted]\n"
 		 "5:\n"
 		 "pause\n"
 		 "cmpl $0, %[enough]\n"
 		 "jz 5b\n"
-		 "2:\n"
-		 ".pushsection __rseq_failure, \"ax\"\n"
-		 /* The kernel goes to an abort handler only behind this signature, here inside of an ud1. */
-		 ".byte 0x0f, 0xb9, 0x3d\n"
-		 ".long %c[signature]\n"
-		 "4:\n"
-		 "jmp %l[aborted]\n"
 #else
-		 "adrp x9, 3b\n"
-		 "add x9, x9, :lo12:3b\n"
-		 "str x9, %[cs]\n"
-		 "1:\n"
 		 "ldr w9, %[enough]\n"
 		 "cbnz w9, %l[aborted]\n"
 		 "5:\n"
 		 "yield\n"
 		 "ldr w9, %[enough]\n"
 		 "cbz w9, 5b\n"
-		 "2:\n"
-		 ".pushsection __rseq_failure, \"ax\"\n"
-		 ".long %c[signature]\n"
-		 "4:\n"
-		 "b %l[aborted]\n"
 #endif
-		 ".popsection\n"
+		 SEQUENCE_END
 		 :
-		 : [cs] "m"(rs->rseq_cs), [enough] "m"(enough), [signature] "i"(RSEQ_SIG)
+		 : SEQUENCE_OPERANDS(sequence_self()), [enough] "m"(enough)
 		 : "memory", "cc", SCRATCH
 		 : aborted);
 	return false;

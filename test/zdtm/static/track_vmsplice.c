@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages that lie in a pipe (vmsplice) while tracking goes on, and are rewritten there: the pipe refers to that very page
- * before and after it was write-protected and written again. The pipe is emptied into another area in every second
+ * Pages that lie in a pipe (vmsplice) while tracking goes on, and are rewritten there: the pipe refers to that very
+ * page before and after it was write-protected and written again. The pipe is emptied into another area in every second
  * round, so what a pipe holds survives a dump, and what the kernel reads from it is tracked too.
  */
 #include <sys/uio.h>
