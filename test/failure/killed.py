@@ -124,7 +124,9 @@ def killed_dump(t, point):
 
 def died_of_injection(victim):
     wait(lambda: victim.proc('TracerPid') in ('0', ''), 'end of tracing')
-    time.sleep(0.01)  # for the trap to be met
+    # It writes all the time, but not in injected code.
+    written = [writes for *_, writes in victim.records()]
+    wait(lambda: not victim.alive() or [writes for *_, writes in victim.records()] != written, 'the victim to go on')
     if victim.alive():
         return False
     # Plain criu, killed at any time in a dump, leaves the same two: a trap in the code that it injected, and a parasite

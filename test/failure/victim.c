@@ -5,7 +5,7 @@
  * Guards the first rule of the plugin: whatever went wrong between two rounds, no page of a restore is of an older
  * round. `victim DIR [ROLE...]`: writes its memory all the time; "child" makes a second process that does the same,
  * "leftover" has an unused userfaultfd, as a criu leaves it that was killed, "sequence" is stopped in a restartable
- * sequence.
+ * sequence, "aio" could read asynchronously.
  * SIGUSR1: write one more class of pages. SIGTERM: verify every byte, write the verdict to DIR/verdict.N, exit 0 or 1.
  * DIR/status is shared with the test and outlives dump and restore.
  *
@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -311,6 +312,7 @@ static bool has_role(char **argv, const char *role)
 int main(int argc, char **argv)
 {
 	bool with_child = has_role(argv, "child");
+	aio_context_t ring = 0;
 	int result, child_status = 0;
 	sigset_t signals;
 	pid_t child = 0;
@@ -319,6 +321,8 @@ int main(int argc, char **argv)
 		die("usage: victim DIR [ROLE...]");
 	if (has_role(argv, "leftover") && syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY) < 0)
 		die("userfaultfd");
+	if (has_role(argv, "aio") && syscall(SYS_io_setup, 1, &ring))
+		die("io_setup");
 	dir = argv[1];
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	page_words = page_size / sizeof(uint64_t);

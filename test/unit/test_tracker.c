@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -354,6 +355,35 @@ static void protection_without_registration_is_none(void **state)
 	epoch_image_fini(&next);
 }
 
+/* It writes past the page tables, also after this round has copied the page. */
+static void nothing_is_protected_while_a_device_may_write(void **state)
+{
+	const int file = open(".", O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+	struct epoch_image image = { 0 };
+	struct tracker_summary summary;
+	struct epoch_record record;
+	struct tracker tracker;
+	aio_context_t ring = 0;
+	bool dirty[PAGES];
+
+	(void)state;
+	if (file < 0) {
+		print_message("no O_DIRECT here\n");
+		skip();
+	}
+	take_round(&none, &image);
+	assert_int_equal(syscall(SYS_io_setup, 1, &ring), 0);
+	*page_at(9) = 2;
+	open_round(&tracker, &image, "");
+	assert_int_equal(ask(&tracker, dirty), 1);
+	assert_int_equal(tracker_reset(&tracker, &record, &summary), -EBUSY);
+	tracker_close(&tracker);
+	one_is_dirty(&image, 9); /* as if there had been no round */
+	assert_int_equal(syscall(SYS_io_destroy, ring), 0);
+	close(file);
+	epoch_image_fini(&image);
+}
+
 static void areas_that_were_not_asked_about_are_let_go(void **state)
 {
 	struct epoch_image image = { 0 };
@@ -515,6 +545,7 @@ int main(void)
 		ROUND(a_write_between_question_and_reset_is_not_lost),
 		ROUND(a_page_that_could_not_be_read_is_dirty),
 		ROUND(protection_without_registration_is_none),
+		ROUND(nothing_is_protected_while_a_device_may_write),
 		ROUND(areas_that_were_not_asked_about_are_let_go),
 		ROUND(unreadable_areas_are_let_go),
 		ROUND(areas_of_another_userfaultfd_are_never_clean),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * tracker.c - a frozen task's round. Calls scan (snapshot, walk), uffd, keeper, epoch.
+ * tracker.c - a frozen task's round. Calls scan (snapshot, walk), uffd, keeper, epoch, direct_io.
  *
  * Which areas are ours is the kernel's own knowledge: an area is a VMA that carries our userfaultfd's context. The
  * kernel drops the context when an area is moved, replaced or inherited, and a fresh page in such an area reads as
@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "direct_io.h"
 #include "keeper.h"
 #include "tracker.h"
 
@@ -279,6 +280,10 @@ int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct t
 	int err;
 
 	*summary = (struct tracker_summary){ 0 };
+	if (direct_io_possible(tracker->id.pid, areas, &tracker->why)) {
+		snapshot_fini(&tracker->snapshot);
+		return -EBUSY;
+	}
 
 	/*
 	 * The epoch moves on first: from here to the end of the round the memory is neither what the last images

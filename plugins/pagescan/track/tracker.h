@@ -56,7 +56,8 @@ int tracker_begin(struct tracker *tracker, const struct remote *remote);
  * CRIU's reset: begin the next epoch, register new areas, protect what this round's images hold, and let go of areas
  * that they do not hold. Call it once, after the snapshot has answered all of CRIU's questions. Then the snapshot is
  * empty. Returns 0 with the record for pagescan.img, or a negative errno with tracker->why: then the round has no
- * record and the next one is a full one.
+ * record and the next one is a full one. -EBUSY: nothing was changed, as a device may be about to write pages that this
+ * round has copied (direct_io.h).
  */
 int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct tracker_summary *summary);
 

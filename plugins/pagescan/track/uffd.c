@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * uffd.c - make a userfaultfd in a frozen task and work on its areas. Calls the kernel, the task through remote, and
- * keeper_wire for a place.
+ * uffd.c - make a userfaultfd in a frozen task and work on its areas. Calls the kernel, the task through remote,
+ * descriptors, and keeper_wire for a place.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "keeper.h"
 #include "scan/uapi.h"
 #include "uffd.h"
@@ -95,67 +95,36 @@ static void note_close(struct note *note, bool keep)
 	close(note->dir);
 }
 
+struct leftovers {
+	int pid;
+	const struct remote *remote;
+};
+
 /*
- * fs/userfaultfd.c, userfaultfd_show_fdinfo: no features as long as UFFDIO_API has not been called. Returns 1, 0 or a
- * negative errno.
+ * An unused userfaultfd has no features: UFFDIO_API has not been called (fs/userfaultfd.c, userfaultfd_show_fdinfo).
+ * Returns 0 or a negative errno.
  */
-static int is_unused_uffd(int pid, const char *fd)
+static int close_if_unused(void *ctx, const char *fd, const char *link)
 {
-	char path[64], line[128];
-	int unused = -EIO; /* until the line is there */
-	FILE *info;
-	ssize_t len;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/%.10s", pid, fd);
-	len = readlink(path, line, sizeof(line) - 1);
-	if (len < 0)
-		return -errno;
-	line[len] = '\0';
-	if (strcmp(line, "anon_inode:[userfaultfd]"))
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.10s", pid, fd);
-	info = fopen(path, "re");
-	if (!info)
-		return -errno;
-	while (unused < 0 && fgets(line, sizeof(line), info)) {
-		if (!strncmp(line, "API:", 4))
-			unused = !strncmp(line, "API:\taa:0:", 10);
-	}
-	fclose(info);
-	return unused;
-}
-
-static int close_if_unused(int pid, const char *fd, const struct remote *remote)
-{
-	int unused = is_unused_uffd(pid, fd);
-	long closed = 0;
+	const struct leftovers *task = ctx;
+	char api[64];
+	long closed;
 	int err;
 
-	if (unused <= 0)
-		return unused;
-	err = run(remote, SYS_close, strtoul(fd, NULL, 10), &closed);
+	if (strcmp(link, "anon_inode:[userfaultfd]"))
+		return 0;
+	err = descriptors_info(task->pid, fd, "API", api, sizeof(api));
+	if (err || strncmp(api, "aa:0:", 5))
+		return err;
+	err = run(task->remote, SYS_close, strtoul(fd, NULL, 10), &closed);
 	return err ? err : (int)closed;
 }
 
 static int close_leftovers(int pid, const struct remote *remote)
 {
-	const struct dirent *entry;
-	char path[32];
-	int err = 0;
-	DIR *fds;
+	struct leftovers task = { pid, remote };
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	fds = opendir(path);
-	if (!fds)
-		return -errno;
-	while (!err && (errno = 0, entry = readdir(fds))) {
-		if (*entry->d_name != '.')
-			err = close_if_unused(pid, entry->d_name, remote);
-	}
-	if (!err)
-		err = -errno;
-	closedir(fds);
-	return err;
+	return descriptors_each(pid, close_if_unused, &task);
 }
 
 static int create(int pid, const struct remote *remote, bool *left, struct reason *why)

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * direct_io.c - asynchronous direct reads, which take an AIO context and a file opened with O_DIRECT, or an io_uring.
+ * Calls descriptors.
+ *
+ * The kernel tells nobody which reads are under way, nor which pages are pinned, so the means are what is looked for.
+ * Both have a mapping: AIO contexts that of their ring (fs/aio.c, aio_setup_ring), io_urings that of their queues. Reads
+ * of files without O_DIRECT are done by the time io_submit(2) returns; an io_uring may have fixed buffers too, and
+ * workers of its own. A synchronous read has ended when its thread is stopped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "descriptors.h"
+#include "direct_io.h"
+
+static bool is_file(const char *link)
+{
+	return strncmp(link, "socket:", 7) && strncmp(link, "pipe:", 5) && strncmp(link, "anon_inode:", 11);
+}
+
+/* 1, 0 or a negative errno. */
+static int is_direct(void *ctx, const char *fd, const char *link)
+{
+	const int pid = *(const int *)ctx;
+	char flags[32];
+	int err;
+
+	if (!is_file(link))
+		return 0;
+	err = descriptors_info(pid, fd, "flags", flags, sizeof(flags));
+	return err ? err : !!(strtoul(flags, NULL, 8) & O_DIRECT);
+}
+
+bool direct_io_possible(int pid, const struct areas *areas, struct reason *why)
+{
+	int direct;
+
+	if (strstr(areas->text, "anon_inode:[io_uring]")) {
+		reason_set(why, 0, "reads by its io_uring may be under way, which write past its page tables");
+		return true;
+	}
+	if (!strstr(areas->text, "/[aio]"))
+		return false;
+	direct = descriptors_each(pid, is_direct, &pid);
+	if (direct > 0)
+		reason_set(why, 0,
+			   "asynchronous reads with O_DIRECT may be under way, which write past its page tables");
+	else if (direct < 0)
+		reason_set(why, 0, "cannot see whether asynchronous reads with O_DIRECT may be under way: %s",
+			   strerror(-direct));
+	return direct;
+}
