@@ -53,7 +53,8 @@ def usage_help(t):
 
 
 @variants(check=['check'], check_json=['check', '--json'], status=['status'], status_json=['status', '--json'],
-          scan=['scan', '1'], scan_json=['scan', '--json', '1'], untrack=['untrack', '--all'], help=['--help'], version=['--version'])
+          scan=['scan', '1'], scan_json=['scan', '--json', '1'], untrack=['untrack', '--all'], help=['--help'],
+          version=['--version'])
 def output_that_cannot_be_written(t, args):
     with open('/dev/full', 'w') as full:
         run = t.start(PAGESCAN, *args, stdout=full).finish()

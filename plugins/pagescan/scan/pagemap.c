@@ -13,8 +13,8 @@
 #define BATCH 4096
 
 /*
- * Read off a page of our own that was only read. The huge zero page has frames of its own, which this cannot know; small
- * pages only.
+ * Read off a page of our own that was only read. The huge zero page has frames of its own, which this cannot know;
+ * small pages only.
  */
 int pagescan_zero_frame(uint64_t *frame)
 {

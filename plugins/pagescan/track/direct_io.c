@@ -4,9 +4,9 @@
  * Calls descriptors.
  *
  * The kernel tells nobody which reads are under way, nor which pages are pinned, so the means are what is looked for.
- * Both have a mapping: AIO contexts that of their ring (fs/aio.c, aio_setup_ring), io_urings that of their queues. Reads
- * of files without O_DIRECT are done by the time io_submit(2) returns; an io_uring may have fixed buffers too, and
- * workers of its own. A synchronous read has ended when its thread is stopped.
+ * Both have a mapping: AIO contexts that of their ring (fs/aio.c, aio_setup_ring), io_urings that of their queues.
+ * Reads of files without O_DIRECT are done by the time io_submit(2) returns; an io_uring may have fixed buffers too,
+ * and workers of its own. A synchronous read has ended when its thread is stopped.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -11,9 +11,9 @@
 #include "scan/areas.h"
 
 /*
- * May such a read be under way in the frozen task @pid, whose areas these are? Whoever asks must not protect pages then:
- * the read goes past the page tables (its pages were looked up when it was submitted), and what it writes after a page
- * was copied would be called clean. In doubt true. @why then says the reason.
+ * May such a read be under way in the frozen task @pid, whose areas these are (areas_read)? Whoever asks must not
+ * protect pages then: the read goes past the page tables (its pages were looked up when it was submitted), and what it
+ * writes after a page was copied would be called clean. In doubt true. @why then says the reason.
  */
 bool direct_io_possible(int pid, const struct areas *areas, struct reason *why);
 

@@ -62,8 +62,8 @@ int tracker_begin(struct tracker *tracker, const struct remote *remote);
 int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct tracker_summary *summary);
 
 /*
- * A page of the round's images turned out to be missing: [start, end), bytes, is dirty. Between reset and close. Returns
- * 0 or a negative errno: then it may look clean, and nothing must be built on these images.
+ * A page of the round's images turned out to be missing: [start, end), bytes, is dirty. Between reset and close.
+ * Returns 0 or a negative errno: then it may look clean, and nothing must be built on these images.
  */
 int tracker_mark_dirty(struct tracker *tracker, uint64_t start, uint64_t end);
 
