@@ -20,7 +20,7 @@ static bool possible(int pid, struct reason *why)
 
 	why->text[0] = '\0';
 	assert_int_equal(areas_read(proc_dir, &areas), 0);
-	result = direct_io_possible(pid, &areas, why);
+	result = direct_io_possible(pid, &areas, false, why);
 	areas_fini(&areas);
 	close(proc_dir);
 	assert_int_equal(result, !!why->text[0]);
@@ -56,7 +56,7 @@ static void an_io_uring_is_enough(void **state)
 	struct reason why;
 
 	(void)state;
-	assert_true(direct_io_possible(getpid(), &areas, &why));
+	assert_true(direct_io_possible(getpid(), &areas, false, &why));
 	assert_non_null(strstr(why.text, "io_uring"));
 }
 

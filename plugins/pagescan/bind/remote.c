@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * remote.c - run a system call in a stopped task. Calls CRIU's libcompel (pagescan-criu.h).
+ * remote.c - run a system call in a stopped task. Calls CRIU's libcompel (pagescan-criu.h), sequence.
  */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/rseq.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,24 +32,6 @@ static int check_word_size(int pid)
 	return err;
 }
 
-/*
- * A task stopped in a restartable sequence is to abort it. The word that says so is cleared by the kernel as soon as
- * the task runs elsewhere (kernel/rseq.c, rseq_ip_fixup), and CRIU looks at it after us: it is put back in the end.
- */
-static void keep_sequence(struct remote_task *task)
-{
-	struct __ptrace_rseq_configuration rseq = { 0 };
-
-	task->sequence = 0;
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, task->pid, sizeof(rseq), &rseq) < 0 || !rseq.rseq_abi_pointer)
-		return;
-	task->sequence_at = (void *)(uintptr_t)(rseq.rseq_abi_pointer + offsetof(struct rseq, rseq_cs));
-	errno = 0;
-	task->sequence = ptrace(PTRACE_PEEKDATA, task->pid, task->sequence_at, NULL);
-	if (errno)
-		task->sequence = 0;
-}
-
 static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long *result)
 {
 	struct remote_task *task = ctx;
@@ -62,7 +41,7 @@ static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long 
 
 		if (err)
 			return err;
-		keep_sequence(task);
+		sequence_keep(&task->sequence, task->pid);
 		task->ctl = criu.compel_prepare(task->pid, false);
 		if (!task->ctl)
 			return -EPERM;
@@ -97,7 +76,6 @@ void remote_fini(struct remote_task *task)
 	if (is_compel_socket(sock))
 		close(sock);
 	criu.compel_cure_local(task->ctl);
-	if (task->sequence)
-		ptrace(PTRACE_POKEDATA, task->pid, task->sequence_at, (void *)task->sequence);
+	sequence_put_back(&task->sequence, task->pid);
 	task->ctl = NULL;
 }

@@ -6,14 +6,14 @@
 #ifndef PAGESCAN_BIND_REMOTE_H
 #define PAGESCAN_BIND_REMOTE_H
 
+#include "track/sequence.h"
 #include "track/uffd.h"
 
 /* @remote is for whoever makes the calls (track/uffd.h). The rest is remote.c's own. */
 struct remote_task {
 	int pid;
 	struct parasite_ctl *ctl;
-	void *sequence_at;
-	long sequence; /* the restartable sequence that it was stopped in, 0 for none */
+	struct sequence sequence;
 	struct remote remote;
 };
 

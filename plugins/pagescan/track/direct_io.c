@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * direct_io.c - asynchronous direct reads, which take an AIO context and a file opened with O_DIRECT, or an io_uring.
- * Calls descriptors.
+ * direct_io.c - direct reads, which take a file opened with O_DIRECT and, to be asynchronous, an AIO context; or an
+ * io_uring. Calls descriptors.
  *
  * The kernel tells nobody which reads are under way, nor which pages are pinned, so the means are what is looked for.
  * Both have a mapping: AIO contexts that of their ring (fs/aio.c, aio_setup_ring), io_urings that of their queues.
@@ -34,7 +34,7 @@ static int is_direct(void *ctx, const char *fd, const char *link)
 	return err ? err : !!(strtoul(flags, NULL, 8) & O_DIRECT);
 }
 
-bool direct_io_possible(int pid, const struct areas *areas, struct reason *why)
+bool direct_io_possible(int pid, const struct areas *areas, bool running, struct reason *why)
 {
 	int direct;
 
@@ -42,14 +42,14 @@ bool direct_io_possible(int pid, const struct areas *areas, struct reason *why)
 		reason_set(why, 0, "reads by its io_uring may be under way, which write past its page tables");
 		return true;
 	}
-	if (!strstr(areas->text, "/[aio]"))
+	if (!running && !strstr(areas->text, "/[aio]"))
 		return false;
 	direct = descriptors_each(pid, is_direct, &pid);
 	if (direct > 0)
-		reason_set(why, 0,
-			   "asynchronous reads with O_DIRECT may be under way, which write past its page tables");
+		reason_set(why, 0, "%sreads with O_DIRECT may be under way, which write past its page tables",
+			   running ? "" : "asynchronous ");
 	else if (direct < 0)
-		reason_set(why, 0, "cannot see whether asynchronous reads with O_DIRECT may be under way: %s",
-			   strerror(-direct));
+		reason_set(why, 0, "cannot see whether %sreads with O_DIRECT may be under way: %s",
+			   running ? "" : "asynchronous ", strerror(-direct));
 	return direct;
 }

@@ -42,6 +42,31 @@ const struct epoch_record *epoch_image_find(const struct epoch_image *image, con
 	return NULL;
 }
 
+bool epoch_trusted(const struct epoch *epoch, const struct identity *id, const struct epoch_image *parent,
+		   const char *no_parent_why, const char *lost, struct reason *why)
+{
+	const struct epoch_record *record = epoch_image_find(parent, id);
+
+	if (*no_parent_why)
+		reason_set(why, 0, "%s", no_parent_why);
+	else if (!parent->nr)
+		return false; /* no parent directory: a full round is what was asked for */
+	else if (!record)
+		reason_set(why, 0, "the parent images have no record of this task");
+	else if (lost)
+		reason_set(why, 0, "the tracking that the parent images began is lost: %s", lost);
+	else if (memcmp(record->epoch.tracker, epoch->tracker, TRACKER_ID_SIZE))
+		reason_set(why, 0, "the parent images were tracked by another tracker");
+	else if (record->epoch.number != epoch->number)
+		reason_set(why, 0,
+			   "the parent images are of epoch %llu, the tracker is at %llu (a round in between failed or "
+			   "went elsewhere)",
+			   (unsigned long long)record->epoch.number, (unsigned long long)epoch->number);
+	else
+		return true;
+	return false;
+}
+
 void epoch_image_fini(struct epoch_image *image)
 {
 	free(image->v);

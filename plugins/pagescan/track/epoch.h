@@ -42,6 +42,16 @@ int epoch_image_add(struct epoch_image *image, const struct epoch_record *record
 const struct epoch_record *epoch_image_find(const struct epoch_image *image, const struct identity *id);
 
 /*
+ * Clean means: in the parent images. So the parent must be exactly what the last reset of the task @id, whose tracker
+ * is at @epoch, followed. @parent: the parent's records, none where there is no parent, with @no_parent_why (empty: no
+ * parent is what was asked for). @lost: why the task is not tracked any more, NULL if it is. Returns whether pages
+ * found clean are in the parent images; if not, @why tells the reason where there is one worth telling, else it is left
+ * as it was.
+ */
+bool epoch_trusted(const struct epoch *epoch, const struct identity *id, const struct epoch_image *parent,
+		   const char *no_parent_why, const char *lost, struct reason *why);
+
+/*
  * Read @path relative to @dir, an open directory that stays the caller's. Returns 0, -ENOENT (no such file), -EBADMSG
  * (not a valid image) or another negative errno, each with @why and an empty @image. Nothing that a file can hold makes
  * it crash or allocate more than a few times its size.

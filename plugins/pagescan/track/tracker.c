@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * tracker.c - a frozen task's round. Calls scan (snapshot, walk), uffd, keeper, epoch, direct_io.
+ * tracker.c - a frozen task's round. Calls scan (snapshot, walk), uffd, registered, keeper, epoch, direct_io.
  *
  * Which areas are ours is the kernel's own knowledge: an area is a VMA that carries our userfaultfd's context. The
  * kernel drops the context when an area is moved, replaced or inherited, and a fresh page in such an area reads as
@@ -14,50 +14,11 @@
 
 #include "direct_io.h"
 #include "keeper.h"
+#include "registered.h"
 #include "tracker.h"
 
 /* Dirty regions that lie no further apart are protected by one call; as in snapshot.c, walking is cheaper. */
 #define SPAN_GAP_PAGES 64
-
-/* WPALLOWED is a property of a whole VMA: its first page tells. */
-static bool is_registered(int pagemap_fd, const struct area *area)
-{
-	struct pagescan_region region;
-	struct pagescan_ioctl_arg arg = { .size = sizeof(arg),
-					  .start = area->start,
-					  .end = area->end,
-					  .vec = (uintptr_t)&region,
-					  .vec_len = 1,
-					  .max_pages = 1,
-					  .category_mask = PAGESCAN_WPALLOWED,
-					  .return_mask = PAGESCAN_WPALLOWED };
-
-	return ioctl(pagemap_fd, PAGESCAN_IOCTL, &arg) == 1;
-}
-
-/*
- * The same for many small neighbours by one call. It asks for what is not registered: the kernel passes by an area that
- * is, without a look at its pages (fs/proc/task_mmu.c, pagemap_scan_test_walk).
- */
-static void find_registered(int pagemap_fd, struct area *areas, size_t nr)
-{
-	const struct pagescan_query query = { .excluded = PAGESCAN_WPALLOWED };
-	struct pagescan_regions found = { 0 };
-	size_t at = 0;
-	int err;
-
-	if (nr == 1) {
-		areas->ours = is_registered(pagemap_fd, areas);
-		return;
-	}
-	err = pagescan_walk(pagemap_fd, areas[0].start, areas[nr - 1].end, &query, &found);
-	for (size_t i = 0; i < nr; i++) {
-		while (at < found.nr && found.v[at].end <= areas[i].start)
-			at++;
-		areas[i].ours = !err && (at == found.nr || found.v[at].start > areas[i].start);
-	}
-	pagescan_regions_fini(&found);
-}
 
 /*
  * Registered, but with whom? Registering an area that is ours already changes nothing, and one that is another's is
@@ -76,9 +37,9 @@ static bool find_our_areas(struct tracker *tracker)
 	struct areas *areas = &tracker->snapshot.areas;
 	bool any = false;
 
+	registered_find(tracker->snapshot.pagemap_fd, areas);
 	for (size_t i = 0, run; i < areas->nr; i += run) {
 		run = areas_run(areas, i);
-		find_registered(tracker->snapshot.pagemap_fd, &areas->v[i], run);
 		for (size_t at = i, nr; at < i + run; at += nr) {
 			bool registered = areas->v[at].ours;
 
@@ -120,30 +81,10 @@ int tracker_begin(struct tracker *tracker, const struct remote *remote)
 	return tracker->uffd < 0 ? tracker->uffd : 0;
 }
 
-/* Clean means: in the parent images. So the parent must be exactly what the tracker's last reset followed. */
-static void decide_trust(struct tracker *tracker, bool resumed, const char *not_resumed_why,
-			 const struct epoch_image *parent, const char *no_parent_why)
+static void decide_trust(struct tracker *tracker, const struct epoch_image *parent, const char *no_parent_why,
+			 const char *lost)
 {
-	const struct epoch_record *record = epoch_image_find(parent, &tracker->id);
-
-	if (*no_parent_why)
-		reason_set(&tracker->why, 0, "%s", no_parent_why);
-	else if (!parent->nr)
-		return; /* no parent directory: a full round is what was asked for */
-	else if (!record)
-		reason_set(&tracker->why, 0, "the parent images have no record of this task");
-	else if (!resumed)
-		reason_set(&tracker->why, 0, "the tracking that the parent images began is lost: %s", not_resumed_why);
-	else if (memcmp(record->epoch.tracker, tracker->epoch.tracker, TRACKER_ID_SIZE))
-		reason_set(&tracker->why, 0, "the parent images were tracked by another tracker");
-	else if (record->epoch.number != tracker->epoch.number)
-		reason_set(&tracker->why, 0,
-			   "the parent images are of epoch %llu, the tracker is at %llu (a round in between failed or "
-			   "went elsewhere)",
-			   (unsigned long long)record->epoch.number, (unsigned long long)tracker->epoch.number);
-	else
-		tracker->trusted = true;
-
+	tracker->trusted = epoch_trusted(&tracker->epoch, &tracker->id, parent, no_parent_why, lost, &tracker->why);
 	for (size_t i = 0; i < tracker->snapshot.areas.nr; i++) {
 		struct area *area = &tracker->snapshot.areas.v[i];
 
@@ -154,7 +95,7 @@ static void decide_trust(struct tracker *tracker, bool resumed, const char *not_
 int tracker_open(struct tracker *tracker, int proc_dir, const struct identity *id, const struct pagescan_kernel *kernel,
 		 const struct epoch_image *parent, const char *no_parent_why)
 {
-	struct reason not_resumed_why;
+	struct reason lost;
 	bool resumed;
 	int err;
 
@@ -163,8 +104,8 @@ int tracker_open(struct tracker *tracker, int proc_dir, const struct identity *i
 	if (err)
 		return reason_set(&tracker->why, err, "cannot read the task's areas: %s", strerror(-err));
 
-	resumed = resume_tracking(tracker, &not_resumed_why);
-	decide_trust(tracker, resumed, not_resumed_why.text, parent, no_parent_why);
+	resumed = resume_tracking(tracker, &lost);
+	decide_trust(tracker, parent, no_parent_why, resumed ? NULL : lost.text);
 	return 0;
 }
 
@@ -280,7 +221,7 @@ int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct t
 	int err;
 
 	*summary = (struct tracker_summary){ 0 };
-	if (direct_io_possible(tracker->id.pid, areas, &tracker->why)) {
+	if (direct_io_possible(tracker->id.pid, areas, false, &tracker->why)) {
 		snapshot_fini(&tracker->snapshot);
 		return -EBUSY;
 	}
