@@ -31,12 +31,13 @@ endif
 room = $(patsubst plugins/pagescan/%.c,$(O)/obj/%.o,$(wildcard plugins/pagescan/$(1)/*.c))
 LIB_OBJS := $(call room,scan) $(call room,track) $(call room,audit) $(O)/obj/track/pagescan.pb-c.o \
 	$(O)/obj/audit/images.pb-c.o
+LIVE_OBJS := $(call room,image) $(call room,copy) $(O)/obj/image/criu.pb-c.o
 PLUGIN_OBJS := $(call room,bind)
 CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
 CMD_LIBS := $(LIBS) -lcap-ng -lseccomp -ljansson
-# The keeper is a process of the command's; nothing of it runs inside CRIU.
-KEEPER_OBJS := $(O)/obj/track/confine.o $(O)/obj/track/keeper_server.o
+# Of the command alone; nothing of it runs inside CRIU: the keeper's process, and what live rounds do.
+COMMAND_OBJS := $(addprefix $(O)/obj/track/,confine.o keeper_server.o live.o arm.o thread.o)
 
 all: $(O)/pagescan_plugin.so $(O)/pagescan
 
@@ -57,13 +58,13 @@ help:
 	@echo 'clean      remove what was built (make distclean: the private CRIU too)'
 	@echo 'Variables: V=1 shows the commands, O=DIR builds elsewhere, CRIU=/path/to/criu tests with that one.'
 
-$(O)/pagescan_plugin.so: $(filter-out $(KEEPER_OBJS),$(LIB_OBJS)) $(PLUGIN_OBJS)
+$(O)/pagescan_plugin.so: $(filter-out $(COMMAND_OBJS),$(LIB_OBJS)) $(PLUGIN_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(O)/pagescan: $(LIB_OBJS) $(CMD_OBJS)
+$(O)/pagescan: $(LIB_OBJS) $(LIVE_OBJS) $(CMD_OBJS)
 	$(call say,LD,$@)
-	$(Q)$(CC) -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMD_LIBS)
+	$(Q)$(CC) -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(CMD_LIBS)
 
 $(O)/obj/%.o: plugins/pagescan/%.c
 	$(call say,CC,$@)
@@ -77,6 +78,7 @@ $(O)/obj/%.pb-c.o:
 
 $(O)/obj/track/pagescan.pb-c.o: $(O)/gen/pagescan.pb-c.c
 $(O)/obj/audit/images.pb-c.o: $(O)/gen/images.pb-c.c
+$(O)/obj/image/criu.pb-c.o: $(O)/gen/criu.pb-c.c
 
 $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 	$(call say,PROTOC,$@)
@@ -85,6 +87,7 @@ $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 
 $(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
 $(O)/obj/audit/chain.o: $(O)/gen/images.pb-c.h
+$(O)/obj/image/image.o: $(O)/gen/criu.pb-c.h
 
 setup:
 	@scripts/setup

@@ -6,12 +6,14 @@
 #define PAGESCAN_CMD_CMD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
 /* Each takes its own arguments, argv[0] being its name, and returns the exit status, having complained of an error. */
 int cmd_criu(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_pre_dump(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_untrack(int argc, char **argv);
@@ -34,6 +36,14 @@ int parse_options(int argc, char **argv, const char *usage, bool *json, int min,
 
 /* A pid from the command line. Returns 0 after a complaint. */
 int parse_pid(const char *text);
+
+/*
+ * A number from @min to @max that option @name was given. Returns 0 or, after a complaint, a negative errno.
+ */
+int parse_number(const char *name, const char *text, unsigned long min, unsigned long max, unsigned long *number);
+
+/* Bytes a second: a number, with K, M or G behind it for powers of 1024. Returns 0 after a complaint. */
+uint64_t parse_rate(const char *text);
 
 /* An open /proc/PID, the caller's. Returns -1 after a complaint. */
 int open_process(int pid);

@@ -22,6 +22,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "criu", cmd_criu, "run criu with the plugin and its memory tracking switched on" },
+	{ "pre-dump", cmd_pre_dump, "copy a process tree's memory into images while it runs" },
 	{ "check", cmd_check, "tell what the kernel and criu offer" },
 	{ "status", cmd_status, "list the tasks whose memory is tracked" },
 	{ "scan", cmd_scan, "show the state of a process's pages" },
@@ -82,6 +83,38 @@ int parse_pid(const char *text)
 		return 0;
 	}
 	return (int)pid;
+}
+
+int parse_number(const char *name, const char *text, unsigned long min, unsigned long max, unsigned long *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoul(text, &end, 10);
+	if (*text >= '0' && *text <= '9' && !*end && !errno && *number >= min && *number <= max)
+		return 0;
+	complain("--%s wants a number from %lu to %lu, not '%s'", name, min, max, text);
+	return -EINVAL;
+}
+
+uint64_t parse_rate(const char *text)
+{
+	static const char units[] = "KMG";
+	const char *unit;
+	char *end;
+	uint64_t rate;
+
+	errno = 0;
+	rate = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (*text >= '0' && *text <= '9' && !errno && rate && (!*end || (unit && !end[1]))) {
+		int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+
+		if (rate <= UINT64_MAX >> shift)
+			return rate << shift;
+	}
+	complain("'%s' is not a rate: bytes a second, as in 800K, 200M or 1G", text);
+	return 0;
 }
 
 int open_process(int pid)

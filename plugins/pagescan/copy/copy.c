@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * copy.c - workers that read a running task's pages and hand them to a sink. Calls live, the sink, the kernel.
+ *
+ * Each worker takes the next part of the regions, reads it into a buffer of its own, waits for its turn to tell the
+ * sink what it has, and stores the bytes. So reading and storing go on side by side, while the images keep their order,
+ * and a page that could not be read just is not in them.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "copy.h"
+
+/* Runs of a part: as many as one call of process_vm_readv(2) takes. */
+#define RUNS ((size_t)IOV_MAX)
+
+/* What the workers share. @part: the next to be taken, @turn: the next to be told to the sink. */
+struct job {
+	struct live *live;
+	const struct pagescan_regions *regions;
+	struct sink *sink;
+	struct copy_pace *pace;
+	const volatile sig_atomic_t *stop;
+	pthread_mutex_t lock;
+	pthread_cond_t turned;
+	size_t region;
+	uint64_t at;
+	uint64_t part;
+	uint64_t turn;
+	struct copy_counts *counts;
+	struct reason *why;
+	int err;
+};
+
+/* A worker's part: what is asked for, what came of it, and the buffer. */
+struct part {
+	uint64_t number;
+	size_t nr;
+	struct pagescan_region asked[RUNS];
+	struct pagescan_region runs[2 * RUNS];
+	struct chunk chunk;
+};
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* When may so many bytes go? With the lock held, as the parts queue up here. */
+static uint64_t reserve(struct copy_pace *pace, uint64_t bytes)
+{
+	uint64_t due = now();
+
+	if (!pace->rate)
+		return 0;
+	if (pace->due > due)
+		due = pace->due;
+	pace->due = due + (uint64_t)((double)bytes * 1e9 / (double)pace->rate);
+	return due;
+}
+
+static void sleep_until(uint64_t due)
+{
+	const struct timespec time = { (time_t)(due / 1000000000), (long)(due % 1000000000) };
+
+	if (due)
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
+}
+
+/* The next part. Returns whether there is one; *due is when it may be read. */
+static bool take_part(struct job *job, struct part *part, uint64_t *due)
+{
+	const struct pagescan_regions *regions = job->regions;
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&job->lock);
+	part->nr = 0;
+	while (!job->err && !*job->stop && job->region < regions->nr && part->nr < RUNS && bytes < COPY_BUFFER) {
+		struct pagescan_region run = regions->v[job->region];
+
+		if (job->at > run.start)
+			run.start = job->at;
+		if (run.categories == LIVE_COPY && run.end - run.start > COPY_BUFFER - bytes)
+			run.end = run.start + (COPY_BUFFER - bytes);
+		if (run.categories == LIVE_COPY)
+			bytes += run.end - run.start;
+		job->at = run.end;
+		if (run.end == regions->v[job->region].end)
+			job->region++;
+		part->asked[part->nr++] = run;
+	}
+	part->number = job->part;
+	job->part += !!part->nr;
+	*due = reserve(job->pace, bytes);
+	pthread_mutex_unlock(&job->lock);
+	return part->nr;
+}
+
+/*
+ * Read the runs to copy from @first on, of which *at bytes are done. Returns how many bytes came: less than was asked
+ * for where a page cannot be read.
+ */
+static size_t read_runs(int pid, const struct part *part, size_t first, uint64_t at, unsigned char *buffer)
+{
+	struct iovec remote[RUNS], local = { buffer, 0 };
+	unsigned long nr = 0;
+	ssize_t got;
+
+	for (size_t i = first; i < part->nr; i++) {
+		const struct pagescan_region *run = &part->asked[i];
+		uint64_t start = i == first ? at : run->start;
+
+		if (run->categories != LIVE_COPY || start == run->end)
+			continue;
+		remote[nr++] = (struct iovec){ (void *)(uintptr_t)start, run->end - start };
+		local.iov_len += run->end - start;
+	}
+	got = nr ? process_vm_readv(pid, &local, 1, remote, nr, 0) : 0;
+	return got > 0 ? (size_t)got / pagescan_page_size() * pagescan_page_size() : 0;
+}
+
+static void add_run(struct chunk *chunk, uint64_t start, uint64_t end, uint64_t categories)
+{
+	struct pagescan_region *last = chunk->nr ? &chunk->runs[chunk->nr - 1] : NULL;
+
+	if (last && last->end == start && last->categories == categories)
+		last->end = end;
+	else if (start < end)
+		chunk->runs[chunk->nr++] = (struct pagescan_region){ start, end, categories };
+}
+
+/*
+ * Fill the buffer. A page that cannot be read is unmapped by now, or made unreadable: it is dirty again, and the rest
+ * is read without it. Each such page may make one run into two; where there is no room for more, the rest counts as lost.
+ */
+static int read_part(struct job *job, struct part *part, uint64_t *lost)
+{
+	const int pid = job->live->tracker.id.pid;
+	const uint64_t page = pagescan_page_size();
+	struct chunk *chunk = &part->chunk;
+	size_t ready = 0; /* bytes that were read and not yet given to a run */
+	int err = 0;
+
+	chunk->nr = chunk->bytes = 0;
+	*lost = 0;
+	for (size_t i = 0; !err && i < part->nr; i++) {
+		const struct pagescan_region *run = &part->asked[i];
+		uint64_t at = run->start;
+
+		if (run->categories != LIVE_COPY) {
+			add_run(chunk, run->start, run->end, run->categories);
+			continue;
+		}
+		while (!err && at < run->end) {
+			uint64_t size = run->end - at;
+
+			if (!ready)
+				ready = read_runs(pid, part, i, at, chunk->buffer + chunk->bytes);
+			if (size > ready)
+				size = ready;
+			if (size && chunk->nr < 2 * RUNS - part->nr) {
+				add_run(chunk, at, at + size, LIVE_COPY);
+				chunk->bytes += size;
+				ready -= size;
+			} else {
+				size = size ? size : page;
+				ready = 0;
+				*lost += size / page;
+				pthread_mutex_lock(&job->lock);
+				err = live_dirty(job->live, at, at + size);
+				pthread_mutex_unlock(&job->lock);
+			}
+			at += size;
+		}
+	}
+	return err;
+}
+
+/* The first failure is told. */
+static void fail(struct job *job, int err, const struct reason *why)
+{
+	pthread_mutex_lock(&job->lock);
+	if (!job->err) {
+		job->err = err;
+		*job->why = *why;
+	}
+	pthread_cond_broadcast(&job->turned);
+	pthread_mutex_unlock(&job->lock);
+}
+
+static void count(struct job *job, const struct part *part, uint64_t lost)
+{
+	for (size_t i = 0; i < part->chunk.nr; i++) {
+		const struct pagescan_region *run = &part->chunk.runs[i];
+		uint64_t pages = (run->end - run->start) / pagescan_page_size();
+
+		if (run->categories == LIVE_COPY)
+			job->counts->copied += pages;
+		else
+			job->counts->parent += pages;
+	}
+	job->counts->lost += lost;
+}
+
+static void do_part(struct job *job, struct part *part)
+{
+	struct reason why;
+	uint64_t lost;
+	bool over; /* another worker has failed */
+	int err = read_part(job, part, &lost);
+
+	if (err)
+		reason_set(&why, err, "a page that could not be read cannot be marked as written: %s", strerror(-err));
+	pthread_mutex_lock(&job->lock);
+	while (!job->err && job->turn != part->number)
+		pthread_cond_wait(&job->turned, &job->lock);
+	over = job->err;
+	if (!err && !over)
+		err = job->sink->take(job->sink, &part->chunk, &why);
+	if (!err && !over)
+		count(job, part, lost);
+	job->turn++;
+	pthread_cond_broadcast(&job->turned);
+	pthread_mutex_unlock(&job->lock);
+
+	if (!err && !over && part->chunk.bytes && job->sink->store)
+		err = job->sink->store(job->sink, &part->chunk, &why);
+	if (err)
+		fail(job, err, &why);
+}
+
+static void *work(void *arg)
+{
+	struct job *job = arg;
+	struct part *part = malloc(sizeof(*part));
+	void *buffer = mmap(NULL, COPY_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t due;
+
+	if (!part || buffer == MAP_FAILED) {
+		struct reason why;
+
+		reason_set(&why, 0, "no memory for a buffer of %lu bytes", COPY_BUFFER);
+		fail(job, -ENOMEM, &why);
+	} else {
+		part->chunk = (struct chunk){ .runs = part->runs, .buffer = buffer };
+		while (take_part(job, part, &due)) {
+			sleep_until(due);
+			do_part(job, part);
+		}
+	}
+	if (buffer != MAP_FAILED)
+		munmap(buffer, COPY_BUFFER);
+	free(part);
+	return NULL;
+}
+
+int copy_regions(struct live *live, const struct pagescan_regions *regions, struct sink *sink, unsigned int jobs,
+		 struct copy_pace *pace, const volatile sig_atomic_t *stop, struct copy_counts *counts,
+		 struct reason *why)
+{
+	struct job job = {
+		.live = live,
+		.regions = regions,
+		.sink = sink,
+		.pace = pace,
+		.stop = stop,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.turned = PTHREAD_COND_INITIALIZER,
+		.counts = counts,
+		.why = why,
+	};
+	uint64_t parts = pagescan_regions_bytes(regions) / COPY_BUFFER + regions->nr / RUNS + 1;
+	unsigned int started = 0;
+	pthread_t *threads;
+
+	if (jobs > parts)
+		jobs = (unsigned int)parts;
+	threads = jobs > 1 ? calloc(jobs - 1, sizeof(*threads)) : NULL;
+	while (threads && started < jobs - 1 && !pthread_create(&threads[started], NULL, work, &job))
+		started++;
+	work(&job); /* whatever could not be started, one worker is enough */
+	while (started)
+		pthread_join(threads[--started], NULL);
+	free(threads);
+	if (!job.err && *stop)
+		return reason_set(why, -EINTR, "interrupted");
+	return job.err;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * image.c - write CRIU's images. Calls protobuf-c, libc.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <pagescan.h>
+
+#include "criu.pb-c.h"
+#include "image.h"
+
+/* criu/include/magic.h */
+#define IMG_COMMON_MAGIC  0x54564319u
+#define IMG_SERVICE_MAGIC 0x55105940u
+#define INVENTORY_MAGIC	  0x58313116u
+#define PAGEMAP_MAGIC	  0x56084025u
+#define STATS_MAGIC	  0x57093306u
+/* The inventory itself begins with its own magic only. */
+#define IMAGES_VERSION 1
+
+#define PRE_DUMP_READ 2
+
+/* An entry's count of pages has 32 bits before CRIU 4.2. */
+#define ENTRY_PAGES (1u << 31)
+
+static FILE *create(int dir, const char *name, const uint32_t *magic, size_t nr)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+	if (!file && fd >= 0)
+		close(fd);
+	if (file && fwrite(magic, sizeof(*magic), nr, file) != nr) {
+		fclose(file);
+		return NULL;
+	}
+	return file;
+}
+
+static int put(FILE *file, const ProtobufCMessage *message)
+{
+	uint32_t size = (uint32_t)protobuf_c_message_get_packed_size(message);
+	uint8_t small[64], *data = size <= sizeof(small) ? small : malloc(size);
+	int err = data ? 0 : -ENOMEM;
+
+	if (!err) {
+		protobuf_c_message_pack(message, data);
+		if (fwrite(&size, sizeof(size), 1, file) != 1 || fwrite(data, 1, size, file) != size)
+			err = -errno;
+	}
+	if (data != small)
+		free(data);
+	return err;
+}
+
+/* A file of one message. */
+static int write_one(int dir, const char *name, const uint32_t *magic, size_t nr, const ProtobufCMessage *message)
+{
+	FILE *file = create(dir, name, magic, nr);
+	int err;
+
+	if (!file)
+		return -errno;
+	err = put(file, message);
+	if (fclose(file) && !err)
+		err = -errno;
+	return err;
+}
+
+int image_write_inventory(int dir, uint64_t uptime)
+{
+	const uint32_t magic[] = { INVENTORY_MAGIC };
+	Criu__Inventory inventory = CRIU__INVENTORY__INIT;
+
+	inventory.img_version = IMAGES_VERSION;
+	inventory.has_dump_uptime = inventory.has_pre_dump_mode = 1;
+	inventory.dump_uptime = uptime;
+	inventory.pre_dump_mode = PRE_DUMP_READ;
+	return write_one(dir, IMAGE_INVENTORY, magic, 1, &inventory.base);
+}
+
+int image_write_stats(int dir, const struct image_stats *stats)
+{
+	const uint32_t magic[] = { IMG_SERVICE_MAGIC, STATS_MAGIC };
+	Criu__DumpStats dump = CRIU__DUMP_STATS__INIT;
+	Criu__Stats message = CRIU__STATS__INIT;
+
+	dump.frozen_time = (uint32_t)stats->stopped;
+	dump.memwrite_time = (uint32_t)stats->written;
+	dump.pages_scanned = stats->pages_parent + stats->pages_written;
+	dump.pages_skipped_parent = stats->pages_parent;
+	dump.pages_written = stats->pages_written;
+	message.dump = &dump;
+	return write_one(dir, IMAGE_STATS, magic, 2, &message.base);
+}
+
+void image_pagemap_name(char name[32], int pid)
+{
+	snprintf(name, 32, "pagemap-%d.img", pid);
+}
+
+void image_pages_name(char name[32], uint32_t pages_id)
+{
+	snprintf(name, 32, "pages-%u.img", pages_id);
+}
+
+int image_pagemap_open(struct image_pagemap *pagemap, int dir, int pid, uint32_t pages_id)
+{
+	const uint32_t magic[] = { IMG_COMMON_MAGIC, PAGEMAP_MAGIC };
+	Criu__PagemapHead head = CRIU__PAGEMAP_HEAD__INIT;
+	char name[32];
+	int err;
+
+	image_pagemap_name(name, pid);
+	*pagemap = (struct image_pagemap){ .file = create(dir, name, magic, 2) };
+	if (!pagemap->file)
+		return -errno;
+	head.pages_id = pages_id;
+	err = put(pagemap->file, &head.base);
+	if (err) {
+		fclose(pagemap->file);
+		pagemap->file = NULL;
+	}
+	return err;
+}
+
+static int put_entry(struct image_pagemap *pagemap)
+{
+	uint64_t pages = (pagemap->end - pagemap->start) / pagescan_page_size();
+	Criu__PagemapEntry entry = CRIU__PAGEMAP_ENTRY__INIT;
+	int err = 0;
+
+	entry.vaddr = pagemap->start;
+	entry.has_flags = 1;
+	entry.flags = pagemap->flags;
+	for (; !err && pages; pages -= entry.nr_pages) {
+		entry.nr_pages = pages < ENTRY_PAGES ? (uint32_t)pages : ENTRY_PAGES;
+		err = put(pagemap->file, &entry.base);
+		entry.vaddr += entry.nr_pages * pagescan_page_size();
+	}
+	return err;
+}
+
+int image_pagemap_add(struct image_pagemap *pagemap, uint64_t start, uint64_t end, uint32_t flags)
+{
+	int err = 0;
+
+	if (pagemap->end == start && pagemap->flags == flags) {
+		pagemap->end = end;
+		return 0;
+	}
+	err = put_entry(pagemap);
+	pagemap->start = start;
+	pagemap->end = end;
+	pagemap->flags = flags;
+	return err;
+}
+
+int image_pagemap_close(struct image_pagemap *pagemap)
+{
+	int err;
+
+	if (!pagemap->file)
+		return 0;
+	err = put_entry(pagemap);
+	if (fclose(pagemap->file) && !err)
+		err = -errno;
+	pagemap->file = NULL;
+	return err;
+}

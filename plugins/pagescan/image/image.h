@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * image.h - write the images of a pre-dump as CRIU would: inventory.img, pagemap-PID.img, stats-dump.
+ *
+ * All paths are relative to @dir, an open directory that stays the caller's. Files must not be there yet. Calls return
+ * 0 or a negative errno. Sources: criu/include/magic.h, criu/protobuf.c (each message behind its length), criu/image.c.
+ */
+#ifndef PAGESCAN_IMAGE_IMAGE_H
+#define PAGESCAN_IMAGE_IMAGE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#define IMAGE_INVENTORY "inventory.img"
+#define IMAGE_STATS	"stats-dump"
+#define IMAGE_PARENT	"parent"
+
+/*
+ * @uptime: microseconds since boot; CRIU takes a task that was started later for another one with the same pid. The
+ * mode is "read", as unreadable memory is left out in both (criu/mem.c, generate_vma_iovs).
+ */
+int image_write_inventory(int dir, uint64_t uptime);
+
+/* Counts are pages; @stopped is how long threads stood still, all together, and @written how long the round took, in us. */
+struct image_stats {
+	uint64_t stopped;
+	uint64_t written;
+	uint64_t pages_parent;
+	uint64_t pages_written;
+};
+
+int image_write_stats(int dir, const struct image_stats *stats);
+
+/*
+ * pagemap-PID.img, which is being written. Neighbours of one kind become one entry. @file is NULL while none is open.
+ */
+struct image_pagemap {
+	FILE *file;
+	uint64_t start;
+	uint64_t end;
+	uint32_t flags;
+};
+
+#define IMAGE_IN_PARENT 1u
+#define IMAGE_PRESENT	4u
+
+/* Begin the file for the task that CRIU knows as @pid, whose pages go to pages-@pages_id.img. */
+int image_pagemap_open(struct image_pagemap *pagemap, int dir, int pid, uint32_t pages_id);
+
+/* [start, end), bytes, behind what was added before. @flags: IMAGE_IN_PARENT or IMAGE_PRESENT. */
+int image_pagemap_add(struct image_pagemap *pagemap, uint64_t start, uint64_t end, uint32_t flags);
+
+/* Complete the file. Only after 0 is it whole. Harmless where none is open. */
+int image_pagemap_close(struct image_pagemap *pagemap);
+
+/* The names of the two files of a task. @name has room for 32 bytes. */
+void image_pagemap_name(char name[32], int pid);
+void image_pages_name(char name[32], uint32_t pages_id);
+
+#endif
