@@ -45,7 +45,7 @@ static void must_be(int fd, int wanted)
 		close(fd);
 }
 
-static void files_create(void)
+static void files_create(bool direct)
 {
 	char path[4096];
 	int fd;
@@ -55,7 +55,7 @@ static void files_create(void)
 	if (ftruncate(FD_MODEL, sizeof(struct model)))
 		die(path);
 	/* Not every file system has it. */
-	fd = open(path, O_RDWR | O_DIRECT);
+	fd = open(path, O_RDWR | (direct ? O_DIRECT : 0));
 	must_be(fd < 0 ? dup(FD_MODEL) : fd, FD_DIRECT);
 	snprintf(path, sizeof(path), "%s/data", directory);
 	must_be(open(path, O_RDWR | O_CREAT | O_TRUNC, 0600), FD_FILE);
@@ -67,11 +67,11 @@ static void files_create(void)
 	}
 }
 
-void model_open(bool create)
+void model_open(bool create, bool direct)
 {
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	if (create)
-		files_create();
+		files_create(direct);
 	model = mmap(NULL, sizeof(*model), PROT_READ | PROT_WRITE, MAP_SHARED, FD_MODEL, 0);
 	if (model == MAP_FAILED)
 		die("map the model");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * torture.c - `torture DIRECTORY SEED THREADS [guards]`: processes and threads that do random things to their memory
+ * torture.c - `torture DIRECTORY SEED THREADS [guards] [buffered]`: processes and threads that do random things to their memory
  * and know what it must hold. test/torture/run takes them through CRIU meanwhile and reads DIRECTORY/model (torture.h).
  *
  * SIGUSR1: verify everything, driver.verified tells when that is done. SIGTERM: stop, verify everything, write
@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "torture.h"
 
@@ -56,19 +57,28 @@ static int root(uint64_t seed, int threads, bool guards)
 	return model->driver.errors != 0;
 }
 
+static bool has_word(int argc, char **argv, const char *word)
+{
+	for (int i = 4; i < argc; i++) {
+		if (!strcmp(argv[i], word))
+			return true;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	/* The program break belongs to the heap operations. */
 	mallopt(M_MMAP_THRESHOLD, 0);
 	if (argc < 3) {
-		fprintf(stderr, "usage: torture DIRECTORY SEED THREADS [guards]\n");
+		fprintf(stderr, "usage: torture DIRECTORY SEED THREADS [guards] [buffered]\n");
 		return 2;
 	}
 	program = argv[0];
 	directory = argv[1];
-	model_open(argc > 3);
+	model_open(argc > 3, !has_word(argc, argv, "buffered"));
 	if (argc > 3)
-		return root(strtoull(argv[2], NULL, 0), atoi(argv[3]), argc > 4);
+		return root(strtoull(argv[2], NULL, 0), atoi(argv[3]), has_word(argc, argv, "guards"));
 	process_begin(&model->processes[atoi(argv[2])]);
 	live(&model->processes[atoi(argv[2])]);
 	return 0;

@@ -177,7 +177,7 @@ struct self {
 /* model.c: the file, contents, verification */
 extern struct model *model;
 extern size_t page_size;
-void model_open(bool create);
+void model_open(bool create, bool direct);
 void model_report(void);
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t tag_new(void);

@@ -29,6 +29,8 @@ int descriptors_each(int pid, int (*look)(void *ctx, const char *fd, const char 
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/fd/%.10s", pid, entry->d_name);
 		len = readlink(path, link, sizeof(link) - 1);
+		if (len < 0 && errno == ENOENT)
+			continue; /* closed meanwhile, by a task that runs */
 		if (len < 0) {
 			result = -errno;
 			break;

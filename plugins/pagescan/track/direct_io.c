@@ -31,7 +31,9 @@ static int is_direct(void *ctx, const char *fd, const char *link)
 	if (!is_file(link))
 		return 0;
 	err = descriptors_info(pid, fd, "flags", flags, sizeof(flags));
-	return err ? err : !!(strtoul(flags, NULL, 8) & O_DIRECT);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	return !!(strtoul(flags, NULL, 8) & O_DIRECT);
 }
 
 bool direct_io_possible(int pid, const struct areas *areas, bool running, struct reason *why)
