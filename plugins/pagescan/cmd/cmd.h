@@ -13,6 +13,7 @@
 /* Each takes its own arguments, argv[0] being its name, and returns the exit status, having complained of an error. */
 int cmd_criu(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
 int cmd_pre_dump(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
@@ -20,9 +21,14 @@ int cmd_untrack(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_keeper(int argc, char **argv);
 
-/* Exit statuses: the command could not do its work; it was called wrongly. */
-#define EXIT_FAILED 1
-#define EXIT_USAGE  2
+/*
+ * Exit statuses: the command could not do its work; it was called wrongly; the dump was made, but its pause may be longer
+ * than was wanted; it was not made, and the processes go on.
+ */
+#define EXIT_FAILED    1
+#define EXIT_USAGE     2
+#define EXIT_FORCED    3
+#define EXIT_CANCELLED 4
 
 /* Print one line to stderr, "pagescan: ...". */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -60,5 +66,11 @@ int print_json(json_t *value);
  * one that runs `pagescan criu`. Returns a string of the caller's, NULL if there is none.
  */
 char *find_criu(void);
+
+/*
+ * Become criu, with the plugin preloaded and these arguments (argv[0] is set here). Returns only after a complaint: the
+ * exit status.
+ */
+int exec_criu(char **argv);
 
 #endif

@@ -71,18 +71,11 @@ static bool preload(const char *plugin)
 	return done;
 }
 
-int cmd_criu(int argc, char **argv)
+int exec_criu(char **argv)
 {
 	char plugin[PATH_MAX];
-	char *criu;
+	char *criu = find_criu();
 
-	if (argc == 2 && !strcmp(argv[1], "--help"))
-		puts("Usage: pagescan criu ARGUMENTS...\n"
-		     "Runs criu with these arguments and the plugin preloaded. $PAGESCAN_CRIU names another criu than\n"
-		     "the one in PATH. What follows is criu's own help.\n");
-	fflush(stdout);
-
-	criu = find_criu();
 	if (!criu) {
 		const char *wanted = getenv("PAGESCAN_CRIU");
 
@@ -105,4 +98,14 @@ int cmd_criu(int argc, char **argv)
 	}
 	free(criu);
 	return EXIT_FAILED;
+}
+
+int cmd_criu(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		puts("Usage: pagescan criu ARGUMENTS...\n"
+		     "Runs criu with these arguments and the plugin preloaded. $PAGESCAN_CRIU names another criu than\n"
+		     "the one in PATH. What follows is criu's own help.\n");
+	fflush(stdout);
+	return exec_criu(argv);
 }

@@ -22,6 +22,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "criu", cmd_criu, "run criu with the plugin and its memory tracking switched on" },
+	{ "dump", cmd_dump, "dump a process tree after as many rounds as make the pause short" },
 	{ "pre-dump", cmd_pre_dump, "copy a process tree's memory into images while it runs" },
 	{ "check", cmd_check, "tell what the kernel and criu offer" },
 	{ "status", cmd_status, "list the tasks whose memory is tracked" },

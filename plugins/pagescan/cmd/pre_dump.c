@@ -1,24 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pre_dump.c - pagescan pre-dump: one live round of a process tree. Calls live_round, files.
+ * pre_dump.c - pagescan pre-dump: one live round of a process tree. Calls live, live_round, files.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "copy/files.h"
-#include "copy/live_round.h"
-
-#define MAX_JOBS 64
+#include "live.h"
 
 static const char usage[] =
 	"Usage: pagescan pre-dump -t PID -D DIRECTORY [OPTIONS]\n"
@@ -30,47 +22,6 @@ static const char usage[] =
 	"      --jobs N               threads that copy (1)\n"
 	"      --max-bandwidth RATE   bytes a second at most, as in 800K, 200M, 1G\n"
 	"      --json                 print what was done as JSON\n";
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int signal)
-{
-	(void)signal;
-	stop = 1;
-}
-
-static void tell(int pid, const char *text)
-{
-	complain("%d: %s", pid, text);
-}
-
-/* A descriptor of the directory, which holds nothing yet. Returns -1 after a complaint. */
-static int open_images(const char *path)
-{
-	const struct dirent *entry;
-	bool used = false;
-	DIR *list;
-	int dir;
-
-	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-		complain("cannot make the directory %s: %s", path, strerror(errno));
-		return -1;
-	}
-	list = opendir(path);
-	if (!list) {
-		complain("cannot open the directory %s: %s", path, strerror(errno));
-		return -1;
-	}
-	while ((entry = readdir(list)))
-		used = used || (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."));
-	dir = used ? -1 : fcntl(dirfd(list), F_DUPFD_CLOEXEC, 0);
-	if (used)
-		complain("the directory %s is not empty; each round wants one of its own", path);
-	else if (dir < 0)
-		complain("cannot open the directory %s: %s", path, strerror(errno));
-	closedir(list);
-	return dir;
-}
 
 static int print_result(const struct live_result *result, bool json)
 {
@@ -131,13 +82,13 @@ static int parse(int argc, char **argv, struct options *options)
 			request->parent = optarg;
 			break;
 		case JOBS:
-			if (parse_number("jobs", optarg, 1, MAX_JOBS, &number))
+			if (parse_number("jobs", optarg, 1, LIVE_MAX_JOBS, &number))
 				return EXIT_USAGE;
-			request->jobs = (unsigned int)number;
+			request->plan.jobs = (unsigned int)number;
 			break;
 		case RATE:
-			request->rate = parse_rate(optarg);
-			if (!request->rate)
+			request->plan.rate = parse_rate(optarg);
+			if (!request->plan.rate)
 				return EXIT_USAGE;
 			break;
 		case JSON:
@@ -159,8 +110,7 @@ static int parse(int argc, char **argv, struct options *options)
 
 int cmd_pre_dump(int argc, char **argv)
 {
-	const struct sigaction action = { .sa_handler = on_signal };
-	struct options options = { .request = { .jobs = 1, .stop = &stop, .tell = tell } };
+	struct options options = { .request = { .plan = { .jobs = 1, .stop = &live_stop }, .tell = live_tell } };
 	struct live_result result;
 	struct files files;
 	struct reason why;
@@ -173,13 +123,12 @@ int cmd_pre_dump(int argc, char **argv)
 	if (err < 0)
 		return EXIT_FAILED;
 	close(err);
-	options.request.dir = open_images(options.images);
+	options.request.dir = live_images(options.images);
 	if (options.request.dir < 0)
 		return EXIT_FAILED;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	live_heed_signals();
 	files_init(&files, options.request.dir);
-	options.request.sink = &files.sink;
+	options.request.plan.sink = &files.sink;
 	err = live_round(&options.request, &result, &why);
 	close(options.request.dir);
 	if (err) {

@@ -24,9 +24,7 @@
 struct job {
 	struct live *live;
 	const struct pagescan_regions *regions;
-	struct sink *sink;
-	struct copy_pace *pace;
-	const volatile sig_atomic_t *stop;
+	struct copy_plan *plan;
 	pthread_mutex_t lock;
 	pthread_cond_t turned;
 	size_t region;
@@ -56,15 +54,15 @@ static uint64_t now(void)
 }
 
 /* When may so many bytes go? With the lock held, as the parts queue up here. */
-static uint64_t reserve(struct copy_pace *pace, uint64_t bytes)
+static uint64_t reserve(struct copy_plan *plan, uint64_t bytes)
 {
 	uint64_t due = now();
 
-	if (!pace->rate)
+	if (!plan->rate)
 		return 0;
-	if (pace->due > due)
-		due = pace->due;
-	pace->due = due + (uint64_t)((double)bytes * 1e9 / (double)pace->rate);
+	if (plan->due > due)
+		due = plan->due;
+	plan->due = due + (uint64_t)((double)bytes * 1e9 / (double)plan->rate);
 	return due;
 }
 
@@ -84,7 +82,7 @@ static bool take_part(struct job *job, struct part *part, uint64_t *due)
 
 	pthread_mutex_lock(&job->lock);
 	part->nr = 0;
-	while (!job->err && !*job->stop && job->region < regions->nr && part->nr < RUNS && bytes < COPY_BUFFER) {
+	while (!job->err && !*job->plan->stop && job->region < regions->nr && part->nr < RUNS && bytes < COPY_BUFFER) {
 		struct pagescan_region run = regions->v[job->region];
 
 		if (job->at > run.start)
@@ -100,7 +98,7 @@ static bool take_part(struct job *job, struct part *part, uint64_t *due)
 	}
 	part->number = job->part;
 	job->part += !!part->nr;
-	*due = reserve(job->pace, bytes);
+	*due = reserve(job->plan, bytes);
 	pthread_mutex_unlock(&job->lock);
 	return part->nr;
 }
@@ -197,6 +195,7 @@ static void fail(struct job *job, int err, const struct reason *why)
 	pthread_mutex_unlock(&job->lock);
 }
 
+/* With the lock held. */
 static void count(struct job *job, const struct part *part, uint64_t lost)
 {
 	for (size_t i = 0; i < part->chunk.nr; i++) {
@@ -209,6 +208,8 @@ static void count(struct job *job, const struct part *part, uint64_t lost)
 			job->counts->parent += pages;
 	}
 	job->counts->lost += lost;
+	if (job->plan->progress)
+		job->plan->progress(job->counts);
 }
 
 static void do_part(struct job *job, struct part *part)
@@ -225,15 +226,15 @@ static void do_part(struct job *job, struct part *part)
 		pthread_cond_wait(&job->turned, &job->lock);
 	over = job->err;
 	if (!err && !over)
-		err = job->sink->take(job->sink, &part->chunk, &why);
+		err = job->plan->sink->take(job->plan->sink, &part->chunk, &why);
 	if (!err && !over)
 		count(job, part, lost);
 	job->turn++;
 	pthread_cond_broadcast(&job->turned);
 	pthread_mutex_unlock(&job->lock);
 
-	if (!err && !over && part->chunk.bytes && job->sink->store)
-		err = job->sink->store(job->sink, &part->chunk, &why);
+	if (!err && !over && part->chunk.bytes && job->plan->sink->store)
+		err = job->plan->sink->store(job->plan->sink, &part->chunk, &why);
 	if (err)
 		fail(job, err, &why);
 }
@@ -263,23 +264,20 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int copy_regions(struct live *live, const struct pagescan_regions *regions, struct sink *sink, unsigned int jobs,
-		 struct copy_pace *pace, const volatile sig_atomic_t *stop, struct copy_counts *counts,
-		 struct reason *why)
+int copy_regions(struct live *live, const struct pagescan_regions *regions, struct copy_plan *plan,
+		 struct copy_counts *counts, struct reason *why)
 {
 	struct job job = {
 		.live = live,
 		.regions = regions,
-		.sink = sink,
-		.pace = pace,
-		.stop = stop,
+		.plan = plan,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.turned = PTHREAD_COND_INITIALIZER,
 		.counts = counts,
 		.why = why,
 	};
 	uint64_t parts = pagescan_regions_bytes(regions) / COPY_BUFFER + regions->nr / RUNS + 1;
-	unsigned int started = 0;
+	unsigned int jobs = plan->jobs, started = 0;
 	pthread_t *threads;
 
 	if (jobs > parts)
@@ -291,7 +289,7 @@ int copy_regions(struct live *live, const struct pagescan_regions *regions, stru
 	while (started)
 		pthread_join(threads[--started], NULL);
 	free(threads);
-	if (!job.err && *stop)
+	if (!job.err && *plan->stop)
 		return reason_set(why, -EINTR, "interrupted");
 	return job.err;
 }

@@ -13,27 +13,37 @@
 /* Bytes of a worker's buffer: more does not make it faster, as the processor's cache holds no more. */
 #define COPY_BUFFER (1UL << 20)
 
-/* No more bytes a second than @rate, 0 for as many as can be. @due: when the next may go, in nanoseconds. */
-struct copy_pace {
-	uint64_t rate;
-	uint64_t due;
-};
-
-/* Counts are pages. @lost: those that could not be read, which are not in the images and dirty. */
+/*
+ * Counts are pages. @todo: those that were protected to be copied. @lost: those that could not be read, which are not in
+ * the images and dirty.
+ */
 struct copy_counts {
+	uint64_t todo;
 	uint64_t copied;
 	uint64_t parent;
 	uint64_t lost;
 };
 
 /*
- * Hand the @regions that live_protect() told of to @sink, as the next ones of the task that it has begun. @jobs threads
- * (1: the caller alone) read and store; the sink's @take is called by one at a time, in order. Adds to @counts. Returns
- * 0 or a negative errno with @why: the sink failed, a page that could not be read may look clean, or -EINTR because
- * *stop became true.
+ * How to copy: into @sink, by @jobs threads (1: the caller alone), no more than @rate bytes a second (0: as many as can
+ * be; @due, when the next may go, is copy.c's), until *stop becomes true. @progress, where not NULL, is told the counts
+ * now and then, by one thread at a time.
  */
-int copy_regions(struct live *live, const struct pagescan_regions *regions, struct sink *sink, unsigned int jobs,
-		 struct copy_pace *pace, const volatile sig_atomic_t *stop, struct copy_counts *counts,
-		 struct reason *why);
+struct copy_plan {
+	struct sink *sink;
+	unsigned int jobs;
+	uint64_t rate;
+	uint64_t due;
+	const volatile sig_atomic_t *stop;
+	void (*progress)(const struct copy_counts *counts);
+};
+
+/*
+ * Hand the @regions that live_protect() told of to the plan's sink, as the next ones of the task that it has begun. The
+ * threads read and store; @take is called by one at a time, in order. Adds to @counts. Returns 0 or a negative errno
+ * with @why: the sink failed, a page that could not be read may look clean, or -EINTR because of *stop.
+ */
+int copy_regions(struct live *live, const struct pagescan_regions *regions, struct copy_plan *plan,
+		 struct copy_counts *counts, struct reason *why);
 
 #endif

@@ -38,14 +38,13 @@ struct pending {
 };
 
 struct round {
-	const struct live_request *request;
+	struct live_request *request;
 	struct live_result *result;
 	struct reason *why;
 	struct pagescan_kernel kernel;
 	struct epoch_image parent;
 	struct reason no_parent;
 	struct epoch_image done;
-	struct copy_pace pace;
 	struct pending pending[TASKS];
 	size_t nr;
 	size_t regions;
@@ -86,10 +85,10 @@ static int complete(struct round *round, struct pending *pending)
 
 	pending->begun = false;
 	if (err) {
-		round->request->sink->abandon(round->request->sink);
+		round->request->plan.sink->abandon(round->request->plan.sink);
 		return leave_out(round, pid, err, pending->live.tracker.why.text);
 	}
-	err = round->request->sink->end(round->request->sink, round->why);
+	err = round->request->plan.sink->end(round->request->plan.sink, round->why);
 	if (!err)
 		err = epoch_image_add(&round->done, &record);
 	round->result->tasks++;
@@ -108,7 +107,8 @@ static void settle(struct round *round)
 /* Copy all that is protected. A task of which only a part is stays, as the first one. */
 static int flush(struct round *round)
 {
-	const struct live_request *request = round->request;
+	struct live_request *request = round->request;
+	const uint64_t since = now();
 	bool stays = false;
 	int err = 0;
 
@@ -117,11 +117,11 @@ static int flush(struct round *round)
 		struct pending *pending = &round->pending[i];
 
 		if (!pending->begun)
-			err = request->sink->begin(request->sink, pending->vpid, round->why);
+			err = request->plan.sink->begin(request->plan.sink, pending->vpid, round->why);
 		pending->begun = true;
 		if (!err)
-			err = copy_regions(&pending->live, &pending->regions, request->sink, request->jobs,
-					   &round->pace, request->stop, &round->result->pages, round->why);
+			err = copy_regions(&pending->live, &pending->regions, &request->plan, &round->result->pages,
+					   round->why);
 		if (err)
 			break;
 		pagescan_regions_fini(&pending->regions);
@@ -138,7 +138,16 @@ static int flush(struct round *round)
 		round->pending[0] = round->pending[round->nr - 1];
 	round->nr = stays;
 	round->regions = 0;
+	round->result->copying += now() - since - GRACE_NS;
 	return 0;
+}
+
+static void count_todo(struct round *round, const struct pagescan_regions *regions)
+{
+	for (size_t i = 0; i < regions->nr; i++) {
+		if (regions->v[i].categories == LIVE_COPY)
+			round->result->pages.todo += (regions->v[i].end - regions->v[i].start) / pagescan_page_size();
+	}
 }
 
 /* Protect the last pending task's memory, as much as there is room for, and copy in between. */
@@ -154,13 +163,14 @@ static int protect(struct round *round)
 		pending->more = err > 0;
 		if (err < 0) {
 			if (pending->begun)
-				round->request->sink->abandon(round->request->sink);
+				round->request->plan.sink->abandon(round->request->plan.sink);
 			err = leave_out(round, pid, err, pending->live.tracker.why.text);
 			forget(pending);
 			round->nr--;
 			return err;
 		}
 		round->regions += pending->regions.nr;
+		count_todo(round, &pending->regions);
 		if (pending->more || round->regions >= REGIONS || round->nr == TASKS) {
 			bool more = pending->more;
 
@@ -168,7 +178,7 @@ static int protect(struct round *round)
 			if (err || !more)
 				return err;
 		}
-	} while (round->nr && round->pending[round->nr - 1].more && !*round->request->stop);
+	} while (round->nr && round->pending[round->nr - 1].more && !*round->request->plan.stop);
 	return 0;
 }
 
@@ -223,7 +233,7 @@ static int take_tree(struct round *round)
 			if (tree.v[at].pid == getpid())
 				err = reason_set(round->why, -EINVAL, "this process itself is in the tree of %d",
 						 round->request->pid);
-			else if (*round->request->stop)
+			else if (*round->request->plan.stop)
 				err = reason_set(round->why, -EINTR, "interrupted");
 			else
 				err = take_task(round, &tree.v[at]);
@@ -282,7 +292,7 @@ static int commit(struct round *round)
 
 	if (!result->tasks)
 		return reason_set(round->why, -EBUSY, "no task of the tree can be copied while it runs");
-	err = round->request->sink->finish(round->request->sink, round->why);
+	err = round->request->plan.sink->finish(round->request->plan.sink, round->why);
 	if (err)
 		return err;
 	err = image_write_inventory(dir, uptime_us());
@@ -309,7 +319,7 @@ static void empty(int dir)
 	closedir(list);
 }
 
-int live_round(const struct live_request *request, struct live_result *result, struct reason *why)
+int live_round(struct live_request *request, struct live_result *result, struct reason *why)
 {
 	struct round *round = calloc(1, sizeof(*round));
 	uint64_t since = now();
@@ -321,7 +331,6 @@ int live_round(const struct live_request *request, struct live_result *result, s
 	round->request = request;
 	round->result = result;
 	round->why = why;
-	round->pace.rate = request->rate;
 	pagescan_probe(&round->kernel);
 	if (!round->kernel.scan || !round->kernel.wp_async)
 		err = reason_set(why, -EOPNOTSUPP, "this kernel has no %s",
@@ -335,7 +344,7 @@ int live_round(const struct live_request *request, struct live_result *result, s
 		err = commit(round);
 	for (size_t i = 0; i < round->nr; i++) {
 		if (round->pending[i].begun)
-			request->sink->abandon(request->sink);
+			request->plan.sink->abandon(request->plan.sink);
 		forget(&round->pending[i]);
 	}
 	if (err)

@@ -11,25 +11,21 @@
 
 /*
  * What is wanted. @pid: the root of the tree. @dir: the image directory, empty, open. @parent: where the images of the
- * round before are, relative to @dir; NULL for none. @sink takes the pages, @jobs threads read them, not faster than
- * @rate bytes a second (0: no limit). The round ends early when *stop becomes true. @tell gets a sentence about each
- * task that something is to be said of. All of it stays the caller's.
+ * round before are, relative to @dir; NULL for none. @tell gets a sentence about each task that something is to be said
+ * of. All of it stays the caller's.
  */
 struct live_request {
 	int pid;
 	int dir;
 	const char *parent;
-	struct sink *sink;
-	unsigned int jobs;
-	uint64_t rate;
-	const volatile sig_atomic_t *stop;
+	struct copy_plan plan;
 	void (*tell)(int pid, const char *text);
 };
 
 /*
  * What came of it. @tasks: those that are in the images. @skipped: those that have to be left to a stopped round.
- * @armed: tasks of which a thread was stopped, for @stopped nanoseconds all together, @stopped_most at most; @ns: the
- * whole round.
+ * @armed: tasks of which a thread was stopped, for @stopped nanoseconds all together, @stopped_most at most; @copying: the
+ * time that went into copying, @ns the whole round, in nanoseconds.
  */
 struct live_result {
 	unsigned int tasks;
@@ -37,6 +33,7 @@ struct live_result {
 	unsigned int armed;
 	uint64_t stopped;
 	uint64_t stopped_most;
+	uint64_t copying;
 	uint64_t ns;
 	struct copy_counts pages;
 };
@@ -45,6 +42,6 @@ struct live_result {
  * Make the round. Returns 0, or a negative errno with @why: then the directory is empty again, and the next round is a
  * full one. The caller has one thread.
  */
-int live_round(const struct live_request *request, struct live_result *result, struct reason *why);
+int live_round(struct live_request *request, struct live_result *result, struct reason *why);
 
 #endif

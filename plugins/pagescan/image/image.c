@@ -97,6 +97,34 @@ int image_write_stats(int dir, const struct image_stats *stats)
 	return write_one(dir, IMAGE_STATS, magic, 2, &message.base);
 }
 
+int image_read_stats(int dir, const char *path, struct image_stats *stats)
+{
+	uint32_t head[3]; /* two magic numbers and the message's size */
+	uint8_t data[512];
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	Criu__Stats *message = NULL;
+	ssize_t got;
+
+	if (fd < 0)
+		return -errno;
+	got = read(fd, head, sizeof(head));
+	if (got == sizeof(head) && head[0] == IMG_SERVICE_MAGIC && head[1] == STATS_MAGIC && head[2] <= sizeof(data) &&
+	    read(fd, data, head[2]) == (ssize_t)head[2])
+		message = criu__stats__unpack(NULL, head[2], data);
+	close(fd);
+	if (message && message->dump)
+		*stats = (struct image_stats){
+			.stopped = message->dump->frozen_time,
+			.written = message->dump->memwrite_time,
+			.pages_parent = message->dump->pages_skipped_parent,
+			.pages_written = message->dump->pages_written,
+		};
+	got = message && message->dump ? 0 : -EBADMSG;
+	if (message)
+		criu__stats__free_unpacked(message, NULL);
+	return (int)got;
+}
+
 void image_pagemap_name(char name[32], int pid)
 {
 	snprintf(name, 32, "pagemap-%d.img", pid);

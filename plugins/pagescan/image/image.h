@@ -31,6 +31,9 @@ struct image_stats {
 
 int image_write_stats(int dir, const struct image_stats *stats);
 
+/* What criu says of a dump in @path: @stopped is how long the tree was frozen. -EBADMSG: not such a file. */
+int image_read_stats(int dir, const char *path, struct image_stats *stats);
+
 /*
  * pagemap-PID.img, which is being written. Neighbours of one kind become one entry. @file is NULL while none is open.
  */

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * live.c - an image directory, signals and messages of commands that make live rounds. Calls the kernel.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "live.h"
+
+volatile sig_atomic_t live_stop;
+
+static void on_signal(int signal)
+{
+	(void)signal;
+	live_stop = 1;
+}
+
+void live_heed_signals(void)
+{
+	const struct sigaction action = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+void live_tell(int pid, const char *text)
+{
+	complain("%d: %s", pid, text);
+}
+
+int live_images(const char *path)
+{
+	const struct dirent *entry;
+	bool used = false;
+	DIR *list;
+	int dir;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		complain("cannot make the directory %s: %s", path, strerror(errno));
+		return -1;
+	}
+	list = opendir(path);
+	if (!list) {
+		complain("cannot open the directory %s: %s", path, strerror(errno));
+		return -1;
+	}
+	while ((entry = readdir(list)))
+		used = used || (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."));
+	dir = used ? -1 : fcntl(dirfd(list), F_DUPFD_CLOEXEC, 0);
+	if (used)
+		complain("the directory %s is not empty; each round wants one of its own", path);
+	else if (dir < 0)
+		complain("cannot open the directory %s: %s", path, strerror(errno));
+	closedir(list);
+	return dir;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * live.h - what the commands that make live rounds share.
+ */
+#ifndef PAGESCAN_CMD_LIVE_H
+#define PAGESCAN_CMD_LIVE_H
+
+#include "copy/live_round.h"
+
+#define LIVE_MAX_JOBS 64
+
+/* True once SIGINT or SIGTERM has come, which end a round and not the program. */
+extern volatile sig_atomic_t live_stop;
+void live_heed_signals(void);
+
+/* For struct live_request: print it. */
+void live_tell(int pid, const char *text);
+
+/*
+ * A descriptor, the caller's, of the empty directory @path, which is made if it is not there.
+ * -1 after a complaint.
+ */
+int live_images(const char *path);
+
+#endif
