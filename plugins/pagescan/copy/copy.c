@@ -20,6 +20,8 @@
 /* Runs of a part: as many as one call of process_vm_readv(2) takes. */
 #define RUNS ((size_t)IOV_MAX)
 
+_Static_assert(COPY_BUFFER / 4096 <= RUNS, "each page that is lost has room for a run");
+
 /* What the workers share. @part: the next to be taken, @turn: the next to be told to the sink. */
 struct job {
 	struct live *live;
@@ -36,7 +38,7 @@ struct job {
 	int err;
 };
 
-/* A worker's part: what is asked for, what came of it, and the buffer. */
+/* A worker's part: what is asked for, what came of it (each page that is lost may make two runs of one), the buffer. */
 struct part {
 	uint64_t number;
 	size_t nr;
@@ -138,7 +140,7 @@ static void add_run(struct chunk *chunk, uint64_t start, uint64_t end, uint64_t 
 
 /*
  * Fill the buffer. A page that cannot be read is unmapped by now, or made unreadable: it is dirty again, and the rest
- * is read without it. Each such page may make one run into two; where there is no room for more, the rest counts as lost.
+ * is read without it.
  */
 static int read_part(struct job *job, struct part *part, uint64_t *lost)
 {
@@ -165,14 +167,13 @@ static int read_part(struct job *job, struct part *part, uint64_t *lost)
 				ready = read_runs(pid, part, i, at, chunk->buffer + chunk->bytes);
 			if (size > ready)
 				size = ready;
-			if (size && chunk->nr < 2 * RUNS - part->nr) {
+			if (size) {
 				add_run(chunk, at, at + size, LIVE_COPY);
 				chunk->bytes += size;
 				ready -= size;
 			} else {
-				size = size ? size : page;
-				ready = 0;
-				*lost += size / page;
+				size = page;
+				(*lost)++;
 				pthread_mutex_lock(&job->lock);
 				err = live_dirty(job->live, at, at + size);
 				pthread_mutex_unlock(&job->lock);
