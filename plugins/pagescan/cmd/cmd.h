@@ -19,6 +19,7 @@ int cmd_status(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_untrack(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_keeper(int argc, char **argv);
 
 /*

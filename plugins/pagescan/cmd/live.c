@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * live.c - an image directory, signals and messages of commands that make live rounds. Calls the kernel.
+ * live.c - an image directory, signals and messages of commands that make live rounds. Calls the kernel, jansson.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -59,4 +59,18 @@ int live_images(const char *path)
 		complain("cannot open the directory %s: %s", path, strerror(errno));
 	closedir(list);
 	return dir;
+}
+
+json_t *live_areas(const struct written *written)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < written->nr; i++) {
+		const struct written_area *area = &written->top[i];
+
+		json_append(list, json_pack("{s:i, s:I, s:I, s:s, s:I}", "pid", area->pid, "start",
+					    (json_int_t)area->start, "end", (json_int_t)area->end, "name", area->name,
+					    "written_bytes", (json_int_t)area->bytes));
+	}
+	return list;
 }

@@ -5,7 +5,10 @@
 #ifndef PAGESCAN_CMD_LIVE_H
 #define PAGESCAN_CMD_LIVE_H
 
+#include <jansson.h>
+
 #include "copy/live_round.h"
+#include "copy/written.h"
 
 #define LIVE_MAX_JOBS 64
 
@@ -21,5 +24,8 @@ void live_tell(int pid, const char *text);
  * -1 after a complaint.
  */
 int live_images(const char *path);
+
+/* The areas written most, as a list for people's programs. The caller's; NULL without memory. */
+json_t *live_areas(const struct written *written);
 
 #endif

@@ -24,6 +24,7 @@ static const struct {
 	{ "criu", cmd_criu, "run criu with the plugin and its memory tracking switched on" },
 	{ "dump", cmd_dump, "dump a process tree after as many rounds as make the pause short" },
 	{ "pre-dump", cmd_pre_dump, "copy a process tree's memory into images while it runs" },
+	{ "watch", cmd_watch, "show where and how fast a process tree writes" },
 	{ "check", cmd_check, "tell what the kernel and criu offer" },
 	{ "status", cmd_status, "list the tasks whose memory is tracked" },
 	{ "scan", cmd_scan, "show the state of a process's pages" },

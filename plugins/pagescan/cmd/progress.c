@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * progress.c - tell people and programs how a dump comes along. Calls libc, jansson.
+ * progress.c - tell people and programs how a dump comes along. Calls live, jansson.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "live.h"
 #include "progress.h"
 
 /* A terminal's line is drawn no more often. */
@@ -86,20 +87,6 @@ void progress_copied(const struct copy_counts *counts)
 	fflush(stdout);
 }
 
-static json_t *hot_areas(const struct written *written)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < written->nr; i++) {
-		const struct written_area *area = &written->top[i];
-
-		json_append(list, json_pack("{s:i, s:I, s:I, s:s, s:I}", "pid", area->pid, "start",
-					    (json_int_t)area->start, "end", (json_int_t)area->end, "name", area->name,
-					    "written_bytes", (json_int_t)area->bytes));
-	}
-	return list;
-}
-
 void progress_round_done(bool live, const struct live_result *result, const struct written *written, double pause,
 			 double throughput)
 {
@@ -117,7 +104,7 @@ void progress_round_done(bool live, const struct live_result *result, const stru
 				      "untracked_bytes", (json_int_t)written->untracked, "shared_bytes",
 				      (json_int_t)written->shared, "clean_bytes", (json_int_t)written->clean,
 				      "bytes_per_second", throughput, "estimated_pause_seconds", pause, "hot_areas",
-				      hot_areas(written)));
+				      live_areas(written)));
 		return;
 	}
 	clear_line();

@@ -17,8 +17,8 @@
 
 #define POPULATED (PAGESCAN_PRESENT | PAGESCAN_SWAPPED)
 
-/* What maps says of the area: the sixth field of its line (proc_pid_maps(5)). */
-static void find_name(const struct areas *areas, const struct area *area, char *name, size_t size)
+/* The sixth field of its line (proc_pid_maps(5)). */
+void written_name(const struct areas *areas, const struct area *area, char *name, size_t size)
 {
 	char start[24];
 	const char *line = areas->text;
@@ -41,24 +41,30 @@ static void find_name(const struct areas *areas, const struct area *area, char *
 	}
 }
 
-static void keep(struct written *written, const struct written_area *area)
+void written_keep(struct written *written, const struct written_area *area)
 {
-	size_t at = written->nr < WRITTEN_AREAS ? written->nr++ : WRITTEN_AREAS - 1;
+	struct written_area *top = written->top, whole = *area;
+	size_t at = 0;
 
-	if (at == WRITTEN_AREAS - 1 && written->top[at].bytes >= area->bytes)
+	/* A part of it may be there already. */
+	while (at < written->nr && (top[at].pid != area->pid || top[at].start != area->start))
+		at++;
+	if (at < written->nr)
+		whole.bytes += top[at].bytes;
+	else if (written->nr < WRITTEN_AREAS)
+		at = written->nr++;
+	else if (top[--at].bytes >= area->bytes)
 		return;
-	while (at && written->top[at - 1].bytes < area->bytes) {
-		written->top[at] = written->top[at - 1];
-		at--;
-	}
-	written->top[at] = *area;
+	for (; at && top[at - 1].bytes < whole.bytes; at--)
+		top[at] = top[at - 1];
+	top[at] = whole;
 }
 
 static bool is_shared_memory(const struct areas *areas, const struct area *area)
 {
 	char name[16];
 
-	find_name(areas, area, name, sizeof(name));
+	written_name(areas, area, name, sizeof(name));
 	return !strncmp(name, "/dev/zero", 9) || !strncmp(name, "/memfd:", 7) || !strncmp(name, "/SYSV", 5);
 }
 
@@ -93,8 +99,8 @@ static int count(struct written *written, int pid, int pagemap_fd, const struct 
 	pagescan_regions_fini(&found);
 	written->written += hot.bytes;
 	if (hot.bytes) {
-		find_name(areas, area, hot.name, sizeof(hot.name));
-		keep(written, &hot);
+		written_name(areas, area, hot.name, sizeof(hot.name));
+		written_keep(written, &hot);
 	}
 	return err;
 }

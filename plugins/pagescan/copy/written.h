@@ -36,6 +36,14 @@ struct written {
 	size_t nr;
 };
 
+/* Keep the area if it is among those written most. */
+void written_keep(struct written *written, const struct written_area *area);
+
+/* What maps calls the area (areas.h), with every byte printable, into @name of @size bytes. */
+struct areas;
+struct area;
+void written_name(const struct areas *areas, const struct area *area, char *name, size_t size);
+
 /* Look at the tree of @pid. Tasks that end meanwhile are left out. Returns 0, or a negative errno with @why. */
 int written_read(struct written *written, int pid, struct reason *why);
 
