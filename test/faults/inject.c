@@ -55,9 +55,11 @@
 	X(fgets, 0, EIO)                     \
 	X(flock, -1, ENOLCK)                 \
 	X(fopen, 0, EMFILE)                  \
+	X(fork, -1, EAGAIN)                  \
 	X(fread, 0, EIO)                     \
 	X(fstat, -1, ENOMEM)                 \
 	X(fstatfs, -1, EIO)                  \
+	X(ftruncate, -1, ENOSPC)             \
 	X(getline, -1, ENOMEM)               \
 	X(__getdelim, -1, ENOMEM)            \
 	X(getrandom, -1, EAGAIN)             \
@@ -75,6 +77,7 @@
 	X(lseek, -1, EIO)                    \
 	X(malloc, 0, ENOMEM)                 \
 	X(memfd_create, -1, EMFILE)          \
+	X(mkdir, -1, ENOSPC)                 \
 	X(mkdirat, -1, ENOSPC)               \
 	X(mmap, -1, ENOMEM)                  \
 	X(mprotect, -1, ENOMEM)              \
@@ -87,9 +90,11 @@
 	X(popen, 0, EMFILE)                  \
 	X(prctl, -1, EINVAL)                 \
 	X(pread, -1, EIO)                    \
-	X(ptrace, -1, ESRCH)                 \
 	X(process_vm_readv, -1, EFAULT)      \
 	X(protobuf_c_message_unpack, 0, 0)   \
+	X(pthread_create, EAGAIN, 0)         \
+	X(ptrace, -1, ESRCH)                 \
+	X(pwrite, -1, ENOSPC)                \
 	X(read, -1, EIO)                     \
 	X(readdir, 0, ENOENT)                \
 	X(readlink, -1, EACCES)              \
@@ -103,13 +108,16 @@
 	X(seccomp_rule_add, -ENOMEM, 0)      \
 	X(sendmsg, -1, ENOBUFS)              \
 	X(setenv, -1, ENOMEM)                \
+	X(setitimer, -1, EINVAL)             \
 	X(setrlimit, -1, EPERM)              \
 	X(setsid, -1, EPERM)                 \
 	X(setsockopt, -1, ENOBUFS)           \
+	X(sigaction, -1, EINVAL)             \
 	X(sigprocmask, -1, EINVAL)           \
 	X(socket, -1, EMFILE)                \
 	X(strdup, 0, ENOMEM)                 \
 	X(strndup, 0, ENOMEM)                \
+	X(symlinkat, -1, EROFS)              \
 	X(syscall, -1, EPERM)                \
 	X(uname, -1, EFAULT)                 \
 	X(unlink, -1, EROFS)                 \

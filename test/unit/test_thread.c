@@ -74,9 +74,11 @@ static int stop(struct thread *thread, int pid)
 static void call(pid_t pid)
 {
 	const unsigned long args[6] = { 0 };
+	char before[64], after[64];
 	struct thread thread;
 	long result;
 
+	read_status(pid, "SigBlk", before);
 	for (int i = 0; i < CALLS; i++) {
 		assert_int_equal(stop(&thread, pid), 0);
 		assert_int_equal(thread.remote.syscall(thread.remote.ctx, SYS_getpid, args, &result), 0);
@@ -88,6 +90,8 @@ static void call(pid_t pid)
 		assert_int_equal(thread_go(&thread), 0);
 		nap(2);
 	}
+	read_status(pid, "SigBlk", after);
+	assert_string_equal(before, after);
 }
 
 /* A sum that depends on every register and every step. */

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -154,7 +155,12 @@ int cmd_watch(int argc, char **argv)
 	if (process < 0)
 		return EXIT_FAILED;
 	close(process);
-	watch.passive = sample_disturbs(watch.pid);
+	status = sample_disturbs(watch.pid);
+	if (status < 0) {
+		complain("cannot tell whether %d is tracked: %s", watch.pid, strerror(-status));
+		return EXIT_FAILED;
+	}
+	watch.passive = status;
 	live_heed_signals();
 	while (more > 0 && !live_stop) {
 		more = look(&watch, &since);

@@ -106,10 +106,10 @@ static bool take_part(struct job *job, struct part *part, uint64_t *due)
 }
 
 /*
- * Read the runs to copy from @first on, of which *at bytes are done. Returns how many bytes came: less than was asked
- * for where a page cannot be read.
+ * Read the runs to copy from @first on, of which those before @at are done. Returns how many bytes came, less than was
+ * asked for where a page cannot be read, or a negative errno: -ESRCH if the task has ended.
  */
-static size_t read_runs(int pid, const struct part *part, size_t first, uint64_t at, unsigned char *buffer)
+static ssize_t read_runs(int pid, const struct part *part, size_t first, uint64_t at, unsigned char *buffer)
 {
 	struct iovec remote[RUNS], local = { buffer, 0 };
 	unsigned long nr = 0;
@@ -125,7 +125,9 @@ static size_t read_runs(int pid, const struct part *part, size_t first, uint64_t
 		local.iov_len += run->end - start;
 	}
 	got = nr ? process_vm_readv(pid, &local, 1, remote, nr, 0) : 0;
-	return got > 0 ? (size_t)got / pagescan_page_size() * pagescan_page_size() : 0;
+	if (got < 0)
+		return errno == EFAULT ? 0 : -errno;
+	return got / (ssize_t)pagescan_page_size() * (ssize_t)pagescan_page_size();
 }
 
 static void add_run(struct chunk *chunk, uint64_t start, uint64_t end, uint64_t categories)
@@ -147,7 +149,7 @@ static int read_part(struct job *job, struct part *part, uint64_t *lost)
 	const int pid = job->live->tracker.id.pid;
 	const uint64_t page = pagescan_page_size();
 	struct chunk *chunk = &part->chunk;
-	size_t ready = 0; /* bytes that were read and not yet given to a run */
+	ssize_t ready = 0; /* bytes that were read and not yet given to a run */
 	int err = 0;
 
 	chunk->nr = chunk->bytes = 0;
@@ -165,12 +167,14 @@ static int read_part(struct job *job, struct part *part, uint64_t *lost)
 
 			if (!ready)
 				ready = read_runs(pid, part, i, at, chunk->buffer + chunk->bytes);
-			if (size > ready)
-				size = ready;
+			if (ready < 0)
+				return (int)ready;
+			if (size > (uint64_t)ready)
+				size = (uint64_t)ready;
 			if (size) {
 				add_run(chunk, at, at + size, LIVE_COPY);
 				chunk->bytes += size;
-				ready -= size;
+				ready -= (ssize_t)size;
 			} else {
 				size = page;
 				(*lost)++;
@@ -221,7 +225,8 @@ static void do_part(struct job *job, struct part *part)
 	int err = read_part(job, part, &lost);
 
 	if (err)
-		reason_set(&why, err, "a page that could not be read cannot be marked as written: %s", strerror(-err));
+		reason_set(&why, err, "pages of %d can neither be read nor marked as written: %s",
+			   job->live->tracker.id.pid, strerror(-err));
 	pthread_mutex_lock(&job->lock);
 	while (!job->err && job->turn != part->number)
 		pthread_cond_wait(&job->turned, &job->lock);

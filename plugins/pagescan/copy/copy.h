@@ -41,7 +41,8 @@ struct copy_plan {
 /*
  * Hand the @regions that live_protect() told of to the plan's sink, as the next ones of the task that it has begun. The
  * threads read and store; @take is called by one at a time, in order. Adds to @counts. Returns 0 or a negative errno
- * with @why: the sink failed, a page that could not be read may look clean, or -EINTR because of *stop.
+ * with @why: the sink failed, pages cannot be read, or one that could not be may look clean, -ESRCH if the task has ended, -EINTR
+ * because of *stop.
  */
 int copy_regions(struct live *live, const struct pagescan_regions *regions, struct copy_plan *plan,
 		 struct copy_counts *counts, struct reason *why);

@@ -76,18 +76,23 @@ static int leave_out(struct round *round, int pid, int err, const char *text)
 	return 0;
 }
 
+/* The sink has something of this task. */
+static int give_up(struct round *round, struct pending *pending, int err)
+{
+	pending->begun = pending->more = false;
+	round->request->plan.sink->abandon(round->request->plan.sink);
+	return leave_out(round, pending->live.tracker.id.pid, err, pending->live.tracker.why.text);
+}
+
 /* The task is copied as a whole: its record, or the reason why it gets none. */
 static int complete(struct round *round, struct pending *pending)
 {
-	const int pid = pending->live.tracker.id.pid;
 	struct epoch_record record;
 	int err = live_end(&pending->live, &record);
 
+	if (err)
+		return give_up(round, pending, err);
 	pending->begun = false;
-	if (err) {
-		round->request->plan.sink->abandon(round->request->plan.sink);
-		return leave_out(round, pid, err, pending->live.tracker.why.text);
-	}
 	err = round->request->plan.sink->end(round->request->plan.sink, round->why);
 	if (!err)
 		err = epoch_image_add(&round->done, &record);
@@ -122,15 +127,15 @@ static int flush(struct round *round)
 		if (!err)
 			err = copy_regions(&pending->live, &pending->regions, &request->plan, &round->result->pages,
 					   round->why);
-		if (err)
-			break;
 		pagescan_regions_fini(&pending->regions);
-		if (pending->more) {
+		if (err == -ESRCH)
+			err = give_up(round, pending, err);
+		else if (!err && pending->more)
 			stays = true;
-			continue;
-		}
-		err = complete(round, pending);
-		forget(pending);
+		else if (!err)
+			err = complete(round, pending);
+		if (!stays)
+			forget(pending);
 	}
 	if (err)
 		return err;
@@ -227,8 +232,7 @@ static int take_tree(struct round *round)
 
 	for (int look = 0; !err && look < 2; look++) {
 		err = tree_read(&tree, round->request->pid);
-		if (err > 0)
-			err = 0;
+		err = err < 0 ? reason_set(round->why, err, "out of memory") : 0;
 		for (; !err && at < tree.nr; at++) {
 			if (tree.v[at].pid == getpid())
 				err = reason_set(round->why, -EINVAL, "this process itself is in the tree of %d",
@@ -292,6 +296,10 @@ static int commit(struct round *round)
 
 	if (!result->tasks)
 		return reason_set(round->why, -EBUSY, "no task of the tree can be copied while it runs");
+	if (result->pages.lost && !result->pages.copied)
+		round->request->tell(round->request->pid,
+				     "nothing of what was written could be read: it is left to the next "
+				     "round");
 	err = round->request->plan.sink->finish(round->request->plan.sink, round->why);
 	if (err)
 		return err;
@@ -303,20 +311,27 @@ static int commit(struct round *round)
 	return epoch_image_write(dir, &round->done, round->why);
 }
 
-/* The directory was empty, so all that is in it now is from this round. */
-static void empty(int dir)
+/* The directory was empty, so all that is in it now is from this round. Returns whether it is empty again. */
+static bool empty(int dir)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *entry;
+	bool done = true;
 
-	if (!list)
-		return;
-	while ((entry = readdir(list))) {
-		if (*entry->d_name != '.')
-			unlinkat(dir, entry->d_name, 0);
+	if (!list) {
+		if (fd >= 0)
+			close(fd);
+		return false;
 	}
+	errno = 0;
+	while ((entry = readdir(list))) {
+		if (*entry->d_name != '.' && unlinkat(dir, entry->d_name, 0) < 0)
+			done = false;
+	}
+	done = done && !errno;
 	closedir(list);
+	return done;
 }
 
 int live_round(struct live_request *request, struct live_result *result, struct reason *why)
@@ -347,8 +362,8 @@ int live_round(struct live_request *request, struct live_result *result, struct 
 			request->plan.sink->abandon(request->plan.sink);
 		forget(&round->pending[i]);
 	}
-	if (err)
-		empty(request->dir);
+	if (err && !empty(request->dir))
+		request->tell(request->pid, "cannot remove what this round has written: do so, it is of no use");
 	epoch_image_fini(&round->parent);
 	epoch_image_fini(&round->done);
 	free(round);

@@ -17,24 +17,35 @@
 /* So much is protected between two looks at what came of it. */
 #define REGIONS (64UL << 10)
 
-bool sample_disturbs(int pid)
+/* 1, 0 or a negative errno. */
+static int is_tracked(const struct tree_task *task)
+{
+	int dir = tree_open(task), uffd, err;
+	struct identity id;
+	struct epoch epoch;
+
+	if (dir < 0)
+		return dir;
+	err = identity_read(dir, &id);
+	close(dir);
+	if (!err)
+		err = keeper_get(&id, &epoch, &uffd, NULL);
+	if (!err)
+		close(uffd);
+	return err ? err : 1;
+}
+
+int sample_disturbs(int pid)
 {
 	struct tree tree = { 0 };
-	bool tracked = false;
+	int tracked = tree_read(&tree, pid);
 
-	(void)tree_read(&tree, pid);
-	for (size_t i = 0; i < tree.nr && !tracked; i++) {
-		int dir = tree_open(&tree.v[i]), uffd;
-		struct identity id;
-		struct epoch epoch;
-
-		if (dir < 0)
-			continue;
-		if (!identity_read(dir, &id) && !keeper_get(&id, &epoch, &uffd, NULL)) {
-			tracked = true;
-			close(uffd);
-		}
-		close(dir);
+	tracked = tracked < 0 ? tracked : 0;
+	for (size_t i = 0; !tracked && i < tree.nr; i++) {
+		tracked = is_tracked(&tree.v[i]);
+		/* It has ended; or no keeper knows it. */
+		if (tracked == -ESRCH || tracked == -ENOENT)
+			tracked = 0;
 	}
 	tree_fini(&tree);
 	return tracked;
@@ -115,6 +126,8 @@ int sample_take(struct sample *sample, int pid, struct written *written, struct 
 	int err = tree_read(&tree, pid);
 
 	*written = (struct written){ 0 };
+	if (err < 0)
+		return reason_set(why, err, "out of memory");
 	pagescan_probe(&kernel);
 	if (!kernel.scan || !kernel.wp_async)
 		err = reason_set(why, -EOPNOTSUPP, "this kernel has no %s",

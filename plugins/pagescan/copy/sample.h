@@ -20,8 +20,11 @@ struct sample {
 	struct epoch_image armed;
 };
 
-/* Is any task of the tree tracked, as in a chain of rounds? A sample would make their next round a full one. */
-bool sample_disturbs(int pid);
+/*
+ * Is any task of the tree tracked, as in a chain of rounds? A sample would make their next round a full one. Returns 1,
+ * 0 or a negative errno: it cannot be told.
+ */
+int sample_disturbs(int pid);
 
 /*
  * Take a sample of the tree of @pid: what was written since the one before (all that is there in the first, and in areas
