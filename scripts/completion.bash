@@ -7,7 +7,7 @@ _pagescan()
 	local words=
 
 	if [ "$COMP_CWORD" = 1 ]; then
-		words="--help --version $(pagescan --help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')"
+		words="--help --version $(pagescan --help 2>/dev/null | sed -n 's/^  \([a-z-]*\) .*/\1/p')"
 	else
 		case ${COMP_WORDS[1]} in
 		criu)
@@ -16,6 +16,17 @@ _pagescan()
 				_command_offset 1
 				return
 			fi
+			;;
+		pre-dump)
+			words="--help --tree --images-dir --prev-images-dir --jobs --max-bandwidth --json"
+			words=$(_pagescan_value "$words")
+			;;
+		dump)
+			words="--help --tree --images-dir --downtime-limit --max-rounds --timeout --on-timeout"
+			words=$(_pagescan_value "$words --leave-running --jobs --max-bandwidth --json --")
+			;;
+		watch)
+			words="--help --interval --count --json $(_pagescan_pids)"
 			;;
 		check | status)
 			words="--help --json"
@@ -33,6 +44,17 @@ _pagescan()
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+# What may follow the word before; else the words given.
+_pagescan_value()
+{
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	-t | --tree) _pagescan_pids ;;
+	-D | --images-dir | --prev-images-dir) compgen -d -- "${COMP_WORDS[COMP_CWORD]}" ;;
+	--on-timeout) echo cancel force ;;
+	*) echo "$1" ;;
+	esac
 }
 
 _pagescan_pids()
