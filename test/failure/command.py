@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import struct
 import sys
 
 from kit import CRIU, PAGESCAN, PLUGIN, PROGRAMS, Skip, case, check, read_text, variants
@@ -171,6 +172,55 @@ def criu_in_path_calls_pagescan(t):
     path = f'{t.path("scripts")}:{t.path("programs")}:{os.environ["PATH"]}'
     run = t.run('criu', 'hello', env={'PAGESCAN_CRIU': None, 'PATH': path}, executable=t.path('scripts/criu')).expect(0)
     check(run.out == 'hello\n', f'{run.out} {run.err}')
+
+
+@case
+def criu_is_diverted(t):
+    """Where dpkg-divert has put the launcher in criu's place the real one lies beside it, and is no worse than one in a
+    later directory. Undiverted, what was left under that name is not criu."""
+    os.mkdir(t.path('diverted'))
+    os.mkdir(t.path('plain'))
+    install(t.path('diverted/criu'), '#!/bin/sh', f'exec {PAGESCAN} criu "$@"')
+    for program, path in (('echo', 'diverted/criu.distrib'), ('true', 'plain/criu'), ('false', 'plain/criu.distrib')):
+        shutil.copy(shutil.which(program), t.path(path))
+    for directories, expected in ((('diverted', 'plain'), 'hello\n'), (('plain', 'diverted'), '')):
+        path = ':'.join(map(t.path, directories))
+        run = t.run(t.path('diverted/criu'), 'hello', env={'PAGESCAN_CRIU': None, 'PATH': path}).expect(0)
+        check(run.out == expected, f'{run.out} {run.err}')
+
+
+@variants(nothing=None, users='libm.so.6')
+def criu_named_is_the_launcher(t, before):
+    """It is not run for ever: the second time the program in PATH is meant. What it says are its environment's
+    variables, as they are without the detour."""
+    install(t.path('launcher'), '#!/bin/sh', f'exec {PAGESCAN} criu "$@"')
+    shutil.copy(shutil.which('env'), t.path('criu'))
+    seen = []
+    for wanted in (None, t.path('launcher')):
+        env = {'PAGESCAN_CRIU': wanted, 'PATH': f'{t.dir}:{os.environ["PATH"]}', 'LD_PRELOAD': before}
+        run = t.pagescan('criu', env=env).expect(0)
+        seen.append({line for line in run.out.splitlines() if line.startswith(('LD_PRELOAD', 'PAGESCAN_', 'CRIU_'))})
+    same_environment(*seen)
+
+
+@variants(capabilities=True, set_uid=False)
+def criu_has_rights_of_its_own(t, capabilities):
+    """The dynamic loader ignores LD_PRELOAD then, but not if it is root that runs it with capabilities of a file."""
+    os.makedirs('/run/bin', exist_ok=True)
+    for file in (PLUGIN, shutil.which('echo')):
+        shutil.copy(file, '/run/bin')
+    os.rename('/run/bin/echo', '/run/bin/criu')
+    if capabilities:  # struct vfs_cap_data of version 2 with CAP_SYS_ADMIN
+        os.setxattr('/run/bin/criu', 'security.capability', struct.pack('<5I', 0x02000001, 1 << 21, 0, 0, 0))
+    else:
+        os.chmod('/run/bin/criu', 0o4755)
+    env = {'PAGESCAN_CRIU': '/run/bin/criu'}
+    run = as_nobody(t, 'criu', 'hello', env=env).expect(0)
+    check(run.out == 'hello\n' and run.err.count('\n') == 1 and 'LD_PRELOAD is ignored' in run.err, run.out + run.err)
+    run = as_nobody(t, 'check', env=env).expect(1)
+    check('LD_PRELOAD is ignored' in run.out, run.out)
+    run = t.pagescan('criu', 'hello', env=env).expect(0)
+    check(run.out == 'hello\n' and not run.err, run.out + run.err)
 
 
 @case

@@ -65,6 +65,7 @@
 	X(getrandom, -1, EAGAIN)             \
 	X(getrlimit, -1, EPERM)              \
 	X(getsockopt, -1, ENOBUFS)           \
+	X(getxattr, -1, ENODATA)             \
 	X(ioctl, -1, EPERM)                  \
 	X(json_array, 0, ENOMEM)             \
 	X(json_array_append_new, -1, ENOMEM) \
@@ -115,6 +116,7 @@
 	X(sigaction, -1, EINVAL)             \
 	X(sigprocmask, -1, EINVAL)           \
 	X(socket, -1, EMFILE)                \
+	X(stat, -1, EACCES)                  \
 	X(strdup, 0, ENOMEM)                 \
 	X(strndup, 0, ENOMEM)                \
 	X(symlinkat, -1, EROFS)              \

@@ -81,7 +81,10 @@ static void check_criu(struct item *item)
 		fill(item, "criu", true, false, "not found in PATH; install CRIU 4.0 or later, or set PAGESCAN_CRIU");
 		return;
 	}
-	if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d", &major) != 1) {
+	if (ignores_preload(criu)) {
+		snprintf(why, sizeof(why),
+			 "%s has capabilities or a set-id bit: LD_PRELOAD is ignored (`setcap -r` mends it)", criu);
+	} else if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d", &major) != 1) {
 		snprintf(why, sizeof(why), "%s cannot be run", criu);
 	} else {
 		snprintf(why, sizeof(why), "%s, %s%s", criu, version + strlen("Version: "),

@@ -64,7 +64,8 @@ int print_json(json_t *value);
 
 /*
  * The criu to run: $PAGESCAN_CRIU, or the first `criu` in PATH that is a program: a script of that name may well be
- * one that runs `pagescan criu`. Returns a string of the caller's, NULL if there is none.
+ * the launcher or another one that runs `pagescan criu`. Where such a script has taken a program's place by
+ * dpkg-divert(1), the program is criu.distrib beside it. Returns a string of the caller's, NULL if there is none.
  */
 char *find_criu(void);
 
@@ -73,5 +74,11 @@ char *find_criu(void);
  * exit status.
  */
 int exec_criu(char **argv);
+
+/*
+ * Does the dynamic loader ignore LD_PRELOAD when this user runs @criu? It does for a program with rights of its own,
+ * file capabilities for instance (ld.so(8), secure-execution mode).
+ */
+bool ignores_preload(const char *criu);
 
 #endif

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * criu.c - pagescan criu ARGS...: run criu with the plugin preloaded. Calls find_criu, exec.
+ *
+ * PAGESCAN_CRIU may name a script, and that may be the launcher or run `pagescan criu` otherwise. Then this program runs
+ * a second time, with the first one's variables in its environment.
  */
 #include <errno.h>
 #include <limits.h>
@@ -71,11 +74,26 @@ static bool preload(const char *plugin)
 	return done;
 }
 
+/* The second time the criu in PATH is meant, or this would go on for ever. */
+static void come_back(void)
+{
+	const char *before = getenv("PAGESCAN_LD_PRELOAD");
+
+	if (!before)
+		return;
+	unsetenv("PAGESCAN_CRIU");
+	if (!*before || setenv("LD_PRELOAD", before, 1))
+		unsetenv("LD_PRELOAD");
+}
+
 int exec_criu(char **argv)
 {
 	char plugin[PATH_MAX];
-	char *criu = find_criu();
+	char *criu;
+	bool ready;
 
+	come_back();
+	criu = find_criu();
 	if (!criu) {
 		const char *wanted = getenv("PAGESCAN_CRIU");
 
@@ -91,7 +109,14 @@ int exec_criu(char **argv)
 		return EXIT_FAILED;
 	}
 	offer_plugin_directory(plugin);
-	if (preload(plugin)) {
+	ready = ignores_preload(criu);
+	if (ready)
+		complain("%s has capabilities or a set-id bit: LD_PRELOAD is ignored, criu goes on alone "
+			 "(`setcap -r` mends it)",
+			 criu);
+	else
+		ready = preload(plugin);
+	if (ready) {
 		argv[0] = criu;
 		execv(criu, argv);
 		complain("cannot run %s: %s", criu, strerror(errno));

@@ -2,7 +2,6 @@
 /*
  * main.c - the pagescan command: one table of subcommands, and what they share. Calls the cmd files, libc, jansson.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -157,41 +156,6 @@ int print_json(json_t *value)
 		putchar('\n');
 	json_decref(value);
 	return err ? EXIT_FAILED : EXIT_SUCCESS;
-}
-
-static bool is_program(const char *path)
-{
-	char magic[SELFMAG] = { 0 };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool yes = fd >= 0 && read(fd, magic, SELFMAG) == SELFMAG && !memcmp(magic, ELFMAG, SELFMAG);
-
-	if (fd >= 0)
-		close(fd);
-	return yes && !access(path, X_OK);
-}
-
-char *find_criu(void)
-{
-	const char *wanted = getenv("PAGESCAN_CRIU");
-	const char *path = getenv("PATH");
-	char *found = NULL, *list, *rest, *dir;
-
-	if (wanted && *wanted)
-		return access(wanted, X_OK) ? NULL : strdup(wanted);
-
-	/* criu lies in sbin, which is not in everybody's PATH. */
-	if (asprintf(&list, "%s:/usr/local/sbin:/usr/sbin:/sbin", path ? path : "") < 0)
-		return NULL;
-	for (rest = list; !found && (dir = strsep(&rest, ":"));) {
-		if (asprintf(&found, "%s/criu", dir) < 0) {
-			found = NULL;
-		} else if (!*dir || !is_program(found)) {
-			free(found);
-			found = NULL;
-		}
-	}
-	free(list);
-	return found;
 }
 
 static void print_help(FILE *out)

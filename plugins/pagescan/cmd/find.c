@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * find.c - which criu `pagescan criu` runs, never itself. Calls libc only.
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cmd.h"
+
+static bool is_program(const char *path)
+{
+	char magic[SELFMAG] = { 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool yes = fd >= 0 && read(fd, magic, SELFMAG) == SELFMAG && !memcmp(magic, ELFMAG, SELFMAG);
+
+	if (fd >= 0)
+		close(fd);
+	return yes && !access(path, X_OK);
+}
+
+/* criu.distrib: what dpkg-divert(1) calls a criu in whose place something else stands. */
+static char *program_in(const char *dir)
+{
+	static const char *const names[] = { "criu", "criu.distrib" };
+
+	for (size_t i = 0; *dir && i < sizeof(names) / sizeof(*names); i++) {
+		char *path;
+
+		if (asprintf(&path, "%s/%s", dir, names[i]) < 0)
+			return NULL;
+		if (is_program(path))
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+char *find_criu(void)
+{
+	const char *wanted = getenv("PAGESCAN_CRIU");
+	const char *path = getenv("PATH");
+	char *found = NULL, *list, *rest, *dir;
+
+	if (wanted && *wanted)
+		return access(wanted, X_OK) ? NULL : strdup(wanted);
+
+	/* criu lies in sbin, which is not in everybody's PATH. */
+	if (asprintf(&list, "%s:/usr/local/sbin:/usr/sbin:/sbin", path ? path : "") < 0)
+		return NULL;
+	for (rest = list; !found && (dir = strsep(&rest, ":"));)
+		found = program_in(dir);
+	free(list);
+	return found;
+}
+
+/* Root has all capabilities anyway; to the kernel a file adds none then (security/commoncap.c). */
+bool ignores_preload(const char *criu)
+{
+	struct stat st;
+
+	if (stat(criu, &st) || !is_program(criu))
+		return false;
+	return (st.st_mode & S_ISUID && st.st_uid != getuid()) ||
+	       (st.st_mode & S_ISGID && st.st_mode & S_IXGRP && st.st_gid != getgid()) ||
+	       (getuid() && getxattr(criu, "security.capability", NULL, 0) > 0);
+}
