@@ -24,7 +24,7 @@ def check_tells(t):
     check(set(answer) == {'kernel', 'usable', 'checks'}, f'fields {set(answer)}')
     check(answer['usable'] is True and answer['kernel'] == os.uname().release, f'{answer}')
     check(set(answer['checks']) == {'pagemap_scan', 'wp_async', 'guard', 'holes_written', 'soft_dirty', 'criu',
-                                      'keeper'}, f'checks {set(answer["checks"])}')
+                                    'keeper', 'runtime', 'runtime_bare'}, f'checks {set(answer["checks"])}')
     for name, item in answer['checks'].items():
         check(set(item) == {'available', 'needed', 'reason'} and item['reason'], f'{name}: {item}')
         check(item['available'] or not item['needed'], f'{name}: {item}')

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The pagescan command: how it is called wrongly, what it finds missing; and that to others `pagescan criu` is criu."""
 
+import json
 import os
 import shutil
 import struct
@@ -201,6 +202,27 @@ def criu_named_is_the_launcher(t, before):
         run = t.pagescan('criu', env=env).expect(0)
         seen.append({line for line in run.out.splitlines() if line.startswith(('LD_PRELOAD', 'PAGESCAN_', 'CRIU_'))})
     same_environment(*seen)
+
+
+OTHER = '#!/bin/sh\nexec criu-next "$@"\n'
+LAUNCHER = '#!/bin/sh\nexec pagescan criu "$@"\n'
+
+
+@variants(none=None, plain='', other=OTHER, launcher=LAUNCHER, diverted=LAUNCHER)
+def check_tells_the_criu_of_runtimes(t, text):
+    """The first in PATH, program or script; for tracking it must be one that runs pagescan criu."""
+    if text == '':
+        shutil.copy(shutil.which('true'), t.path('criu'))
+    elif text:
+        install(t.path('criu'), text)
+    diverted = t.dir.endswith('diverted')
+    if diverted:
+        shutil.copy(shutil.which('true'), t.path('criu.distrib'))
+    run = t.pagescan('check', '--json', env={'PATH': f'/nowhere:{t.dir}'})
+    item = json.loads(run.out)['checks']['runtime']
+    check(item['available'] == ('pagescan' in (text or '')), item)
+    check(('criu.distrib' in item['reason']) == diverted, item)
+    check(item['reason'].startswith('there is no criu' if text is None else t.path('criu') + ', '), item)
 
 
 @variants(capabilities=True, set_uid=False)

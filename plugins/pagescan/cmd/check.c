@@ -94,6 +94,25 @@ static void check_criu(struct item *item)
 	free(criu);
 }
 
+/* A runtime runs what it finds in its PATH, which need not be that of the shell. */
+static void check_runtime(struct item *item, const char *name, const char *path)
+{
+	static const char *const ways[] = {
+		[CRIU_PLAIN] = "plain: for tracking install criu-pagescan-divert, or a launcher before it in PATH",
+		[CRIU_LAUNCHER] = "a launcher",
+		[CRIU_DIVERTED] = "a launcher in the place of the real one, which is criu.distrib",
+	};
+	enum criu_way way;
+	char *criu = criu_of_others(path, &way), why[256];
+
+	if (criu)
+		snprintf(why, sizeof(why), "%s, %s", criu, ways[way]);
+	else
+		snprintf(why, sizeof(why), "there is no criu in %s", path);
+	fill(item, name, false, criu && way != CRIU_PLAIN, why);
+	free(criu);
+}
+
 static void check_keeper(struct item *item)
 {
 	struct reason why;
@@ -132,9 +151,10 @@ static int print(const struct item *items, size_t nr, const char *kernel_name, b
 
 int cmd_check(int argc, char **argv)
 {
+	const char *path = getenv("PATH");
 	struct pagescan_kernel kernel;
 	struct utsname name;
-	struct item items[7];
+	struct item items[9];
 	bool json = false;
 	int status = parse_options(argc, argv, "check [--json]\nTells what kernel and criu offer.", &json, 0, 0);
 
@@ -154,5 +174,7 @@ int cmd_check(int argc, char **argv)
 	     kernel_error(kernel.soft_dirty_error, "the kernel has no soft-dirty tracking"));
 	check_criu(&items[5]);
 	check_keeper(&items[6]);
+	check_runtime(&items[7], "runtime", path ? path : "");
+	check_runtime(&items[8], "runtime_bare", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	return print(items, sizeof(items) / sizeof(*items), name.release, json);
 }

@@ -81,4 +81,12 @@ int exec_criu(char **argv);
  */
 bool ignores_preload(const char *criu);
 
+/*
+ * The criu, program or script, that others get who look for one in the directories of @path, as container runtimes do.
+ * @way: is it plain, or does it run `pagescan criu`, perhaps in the place of another? Returns a string of the caller's,
+ * NULL if there is none.
+ */
+enum criu_way { CRIU_PLAIN, CRIU_LAUNCHER, CRIU_DIVERTED };
+char *criu_of_others(const char *path, enum criu_way *way);
+
 #endif

@@ -2,8 +2,8 @@
 /*
  * criu.c - pagescan criu ARGS...: run criu with the plugin preloaded. Calls find_criu, exec.
  *
- * PAGESCAN_CRIU may name a script, and that may be the launcher or run `pagescan criu` otherwise. Then this program runs
- * a second time, with the first one's variables in its environment.
+ * PAGESCAN_CRIU may name a script, and that may be the launcher or run `pagescan criu` otherwise. Then this program
+ * runs a second time, with the first one's variables in its environment.
  */
 #include <errno.h>
 #include <limits.h>

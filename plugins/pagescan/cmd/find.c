@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * find.c - which criu `pagescan criu` runs, never itself. Calls libc only.
+ * find.c - which criu `pagescan criu` runs, never itself, and which one others get. Calls libc only.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -22,6 +22,18 @@ static bool is_program(const char *path)
 	if (fd >= 0)
 		close(fd);
 	return yes && !access(path, X_OK);
+}
+
+/* Scripts of this kind are short, and say it in so many words. */
+static bool is_launcher(const char *path)
+{
+	char text[1024];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+	if (fd >= 0)
+		close(fd);
+	return len > 2 && !memcmp(text, "#!", 2) && memmem(text, (size_t)len, "pagescan criu", strlen("pagescan criu"));
 }
 
 /* criu.distrib: what dpkg-divert(1) calls a criu in whose place something else stands. */
@@ -69,4 +81,25 @@ bool ignores_preload(const char *criu)
 	return (st.st_mode & S_ISUID && st.st_uid != getuid()) ||
 	       (st.st_mode & S_ISGID && st.st_mode & S_IXGRP && st.st_gid != getgid()) ||
 	       (getuid() && getxattr(criu, "security.capability", NULL, 0) > 0);
+}
+
+char *criu_of_others(const char *path, enum criu_way *way)
+{
+	char *list = strdup(path), *rest = list, *dir, *found = NULL, *real = NULL;
+	struct stat st;
+
+	while (!found && (dir = strsep(&rest, ":"))) {
+		if (asprintf(&found, "%s/criu", *dir ? dir : ".") < 0) {
+			found = NULL;
+		} else if (access(found, X_OK) || stat(found, &st) || !S_ISREG(st.st_mode)) {
+			free(found);
+			found = NULL;
+		}
+	}
+	*way = found && is_launcher(found) ? CRIU_LAUNCHER : CRIU_PLAIN;
+	if (*way == CRIU_LAUNCHER && asprintf(&real, "%s.distrib", found) > 0 && is_program(real))
+		*way = CRIU_DIVERTED;
+	free(real);
+	free(list);
+	return found;
 }
