@@ -10,6 +10,8 @@ SBINDIR ?= $(PREFIX)/sbin
 PLUGINDIR ?= $(PREFIX)/lib/criu
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+# Where a `criu` that runs `pagescan criu` is to be installed, if anywhere.
+LAUNCHERDIR ?=
 
 # The criu that demo, tests and benchmark run; scripts/setup puts one there.
 CRIU ?= $(CURDIR)/build/criu/criu
@@ -53,7 +55,7 @@ help:
 	@echo 'check-vm   setup, then the tests on other kernels, emulated'
 	@echo 'arm64      setup, then build for arm64 into $(O)/arm64'
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
-	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR)'
+	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR; LAUNCHERDIR=DIR: a criu, too)'
 	@echo 'uninstall  remove what install installed'
 	@echo 'clean      remove what was built (make distclean: the private CRIU too)'
 	@echo 'Variables: V=1 shows the commands, O=DIR builds elsewhere, CRIU=/path/to/criu tests with that one.'
@@ -167,7 +169,16 @@ bench: setup
 lint: all
 	@test/lint
 
-install: all
+LAUNCHER = $(DESTDIR)$(LAUNCHERDIR)/criu
+# A criu that is not the launcher stays: this is not the way to replace one.
+is_launcher = grep -qs 'pagescan criu' $(LAUNCHER)
+
+install: all $(if $(LAUNCHERDIR),$(O)/launcher)
+ifneq ($(LAUNCHERDIR),)
+	@[ ! -e $(LAUNCHER) ] || $(is_launcher) || { echo '$(LAUNCHER) is there and not the launcher' >&2; false; }
+	install -d $(DESTDIR)$(LAUNCHERDIR)
+	install -m 755 $(O)/launcher $(LAUNCHER)
+endif
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPLETIONDIR)
 	install -m 755 $(O)/pagescan $(DESTDIR)$(SBINDIR)/pagescan
 	install -m 755 $(O)/pagescan_plugin.so $(DESTDIR)$(PLUGINDIR)/pagescan_plugin.so
@@ -175,15 +186,20 @@ install: all
 	install -m 644 scripts/completion.bash $(DESTDIR)$(COMPLETIONDIR)/pagescan
 
 uninstall:
+ifneq ($(LAUNCHERDIR),)
+	if $(is_launcher); then rm $(LAUNCHER); fi
+endif
 	rm -f $(DESTDIR)$(SBINDIR)/pagescan $(DESTDIR)$(PLUGINDIR)/pagescan_plugin.so \
 		$(DESTDIR)$(MANDIR)/man8/pagescan.8 $(DESTDIR)$(COMPLETIONDIR)/pagescan
 
 clean:
 	rm -rf $(O)/obj $(O)/gen $(O)/lint $(O)/pagescan $(O)/pagescan_plugin.so $(O)/demo-writer $(O)/test $(O)/demo \
-		$(O)/bench $(O)/arm64
+		$(O)/bench $(O)/arm64 $(O)/lib $(O)/launcher
 
 distclean:
 	rm -rf build $(O)
+
+include packaging/packages.mk
 
 .PHONY: all help setup demo check check-criu check-vm arm64 torture mutants bench lint install uninstall clean distclean
 
