@@ -57,6 +57,9 @@ help:
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
 	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR; LAUNCHERDIR=DIR: a criu, too)'
 	@echo 'uninstall  remove what install installed'
+	@echo 'deb        setup, then build Debian packages into $(O)/deb'
+	@echo 'check-packages setup, then build, install, use and remove them in fresh trees of Debian 12 and 13'
+	@echo 'dist       a release tarball of what is committed'
 	@echo 'clean      remove what was built (make distclean: the private CRIU too)'
 	@echo 'Variables: V=1 shows the commands, O=DIR builds elsewhere, CRIU=/path/to/criu tests with that one.'
 
@@ -194,7 +197,7 @@ endif
 
 clean:
 	rm -rf $(O)/obj $(O)/gen $(O)/lint $(O)/pagescan $(O)/pagescan_plugin.so $(O)/demo-writer $(O)/test $(O)/demo \
-		$(O)/bench $(O)/arm64 $(O)/lib $(O)/launcher
+		$(O)/bench $(O)/arm64 $(O)/lib $(O)/launcher $(O)/deb
 
 distclean:
 	rm -rf build $(O)

@@ -53,8 +53,24 @@ uninstall-dev:
 		$(DESTDIR)$(PKGCONFIGDIR)/libpagescan.pc $(DESTDIR)$(INCLUDEDIR)/pagescan.h \
 		$(DESTDIR)$(MANDIR)/man3/pagescan.3
 
+RELEASE := criu-pagescan-$(VERSION)
+
+dist:
+	$(Q)mkdir -p $(O)
+	$(Q)git archive --prefix=$(RELEASE)/ -o $(O)/$(RELEASE).tar.gz HEAD
+	@echo $(O)/$(RELEASE).tar.gz
+
+deb:
+	@scripts/setup packages
+	@packaging/deb $(RELEASE) $(O)/deb
+
+check-packages:
+	@scripts/setup trees
+	@$(MAKE) -s all
+	@test/packages/run
+
 FORCE:
 
-.PHONY: FORCE library install-dev uninstall-dev
+.PHONY: FORCE library install-dev uninstall-dev dist deb check-packages
 
 -include $(wildcard $(O)/lib/*.d)
