@@ -18,7 +18,8 @@ _pagescan()
 			fi
 			;;
 		pre-dump)
-			words="--help --tree --images-dir --prev-images-dir --jobs --max-bandwidth --json"
+			words="--help --tree --images-dir --prev-images-dir --page-server --address --port"
+			words="$words --jobs --max-bandwidth --json"
 			words=$(_pagescan_value "$words")
 			;;
 		dump)

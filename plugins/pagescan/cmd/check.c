@@ -55,22 +55,6 @@ static const char *holes(const struct pagescan_kernel *kernel)
 	return "tracked memory that has no page table does not read as written; the plugin knows";
 }
 
-/* The first line of `criu --version`, "Version: 4.1.1". Returns false if criu cannot be run. */
-static bool criu_version(const char *criu, char *version, size_t size)
-{
-	FILE *out;
-	bool ok;
-
-	version[0] = '\0';
-	setenv("PAGESCAN_CHECK", criu, 1); /* a path needs no quoting this way */
-	out = popen("exec \"$PAGESCAN_CHECK\" --version 2>/dev/null", "re");
-	ok = out && fgets(version, (int)size, out);
-	version[strcspn(version, "\n")] = '\0';
-	if (out)
-		ok = !pclose(out) && ok;
-	return ok;
-}
-
 static void check_criu(struct item *item)
 {
 	char version[64], why[200];

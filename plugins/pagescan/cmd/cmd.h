@@ -69,6 +69,9 @@ int print_json(json_t *value);
  */
 char *find_criu(void);
 
+/* The first line of `criu --version`, "Version: 4.1.1". Returns false if criu cannot be run. */
+bool criu_version(const char *criu, char *version, size_t size);
+
 /*
  * Become criu, with the plugin preloaded and these arguments (argv[0] is set here). Returns only after a complaint: the
  * exit status.

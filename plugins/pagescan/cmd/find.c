@@ -103,3 +103,18 @@ char *criu_of_others(const char *path, enum criu_way *way)
 	free(list);
 	return found;
 }
+
+bool criu_version(const char *criu, char *version, size_t size)
+{
+	FILE *out;
+	bool ok;
+
+	version[0] = '\0';
+	setenv("PAGESCAN_CHECK", criu, 1); /* a path needs no quoting this way */
+	out = popen("exec \"$PAGESCAN_CHECK\" --version 2>/dev/null", "re");
+	ok = out && fgets(version, (int)size, out);
+	version[strcspn(version, "\n")] = '\0';
+	if (out)
+		ok = !pclose(out) && ok;
+	return ok;
+}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pre_dump.c - pagescan pre-dump: one live round of a process tree. Calls live, live_round, files.
+ * pre_dump.c - pagescan pre-dump: one live round of a process tree. Calls live, live_round, files, server.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "cmd.h"
 #include "copy/files.h"
+#include "copy/server.h"
 #include "live.h"
 
 static const char usage[] =
@@ -19,6 +21,9 @@ static const char usage[] =
 	"  -t, --tree PID             the root of the tree\n"
 	"  -D, --images-dir DIR       where the images go: an empty directory, made if it is not there\n"
 	"      --prev-images-dir DIR  the images of the round before, relative to DIRECTORY\n"
+	"      --page-server          send the pages to a criu page-server, and only the rest to DIRECTORY\n"
+	"      --address ADDRESS      where it listens\n"
+	"      --port PORT\n"
 	"      --jobs N               threads that copy (1)\n"
 	"      --max-bandwidth RATE   bytes a second at most, as in 800K, 200M, 1G\n"
 	"      --json                 print what was done as JSON\n";
@@ -47,17 +52,23 @@ static int print_result(const struct live_result *result, bool json)
 struct options {
 	struct live_request request;
 	const char *images;
+	const char *address;
+	const char *port;
+	bool page_server;
 	bool json;
 };
 
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *options)
 {
-	enum { PREV = 256, JOBS, RATE, JSON };
+	enum { PREV = 256, SERVER, ADDRESS, PORT, JOBS, RATE, JSON };
 	static const struct option known[] = {
 		{ "tree", required_argument, NULL, 't' },
 		{ "images-dir", required_argument, NULL, 'D' },
 		{ "prev-images-dir", required_argument, NULL, PREV },
+		{ "page-server", no_argument, NULL, SERVER },
+		{ "address", required_argument, NULL, ADDRESS },
+		{ "port", required_argument, NULL, PORT },
 		{ "jobs", required_argument, NULL, JOBS },
 		{ "max-bandwidth", required_argument, NULL, RATE },
 		{ "json", no_argument, NULL, JSON },
@@ -81,6 +92,15 @@ static int parse(int argc, char **argv, struct options *options)
 		case PREV:
 			request->parent = optarg;
 			break;
+		case SERVER:
+			options->page_server = true;
+			break;
+		case ADDRESS:
+			options->address = optarg;
+			break;
+		case PORT:
+			options->port = optarg;
+			break;
 		case JOBS:
 			if (parse_number("jobs", optarg, 1, LIVE_MAX_JOBS, &number))
 				return EXIT_USAGE;
@@ -101,6 +121,10 @@ static int parse(int argc, char **argv, struct options *options)
 			return EXIT_USAGE;
 		}
 	}
+	if (options->page_server ? !options->address || !options->port : options->address || options->port) {
+		complain("--page-server, --address and --port go together");
+		return EXIT_USAGE;
+	}
 	if (optind < argc || !request->pid || !options->images) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
@@ -108,28 +132,66 @@ static int parse(int argc, char **argv, struct options *options)
 	return -1;
 }
 
+/*
+ * CRIU's page servers and those who send to them are expected to be of one version: the criu found here tells what the
+ * server speaks. Returns 1 for 4.2 or later, 0, or a negative errno with @why.
+ */
+static int is_wide(struct reason *why)
+{
+	char *criu = find_criu(), version[64];
+	int major, minor, known;
+
+	known = criu && criu_version(criu, version, sizeof(version)) &&
+		sscanf(version, "Version: %d.%d", &major, &minor) == 2;
+	free(criu);
+	if (!known)
+		return reason_set(why, -ENOENT,
+				  "there is no criu here, whose version would tell how the page server talks; install "
+				  "it, or set PAGESCAN_CRIU");
+	return major > 4 || (major == 4 && minor >= 2);
+}
+
+/* One round to where the pages shall go. Returns 0 or a negative errno with @why. */
+static int make_round(struct options *options, struct live_result *result, struct reason *why)
+{
+	struct server server;
+	struct files files;
+	int err;
+
+	if (!options->page_server) {
+		files_init(&files, options->request.dir);
+		options->request.plan.sink = &files.sink;
+		return live_round(&options->request, result, why);
+	}
+	err = is_wide(why);
+	if (err >= 0)
+		err = server_connect(&server, options->address, options->port, err, why);
+	if (err)
+		return err;
+	options->request.plan.sink = &server.sink;
+	err = live_round(&options->request, result, why);
+	server_close(&server);
+	return err;
+}
+
 int cmd_pre_dump(int argc, char **argv)
 {
 	struct options options = { .request = { .plan = { .jobs = 1, .stop = &live_stop }, .tell = live_tell } };
 	struct live_result result;
-	struct files files;
 	struct reason why;
-	int status = parse(argc, argv, &options);
-	int err;
+	int status = parse(argc, argv, &options), process, err;
 
 	if (status >= 0)
 		return status;
-	err = open_process(options.request.pid);
-	if (err < 0)
+	process = open_process(options.request.pid);
+	if (process < 0)
 		return EXIT_FAILED;
-	close(err);
+	close(process);
 	options.request.dir = live_images(options.images);
 	if (options.request.dir < 0)
 		return EXIT_FAILED;
 	live_heed_signals();
-	files_init(&files, options.request.dir);
-	options.request.plan.sink = &files.sink;
-	err = live_round(&options.request, &result, &why);
+	err = make_round(&options, &result, &why);
 	close(options.request.dir);
 	if (err) {
 		complain("%s", why.text);
