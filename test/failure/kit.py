@@ -181,16 +181,17 @@ class Run:
         return [line for line in self.log.splitlines() if 'Error (' in line and 'RLIMIT_NOFILE' not in line]
 
     def said(self, *texts):
-        """The plugin has written these, in lines of its own, into criu's log."""
-        lines = [line for line in self.log.splitlines() if 'pagescan: ' in line]
+        """The plugin has written these, in lines of its own, into criu's log; or the command to its error output."""
+        lines = [line for line in (self.log if self.log_file else self.err).splitlines() if 'pagescan: ' in line]
         for text in texts:
             check(any(text in line for line in lines),
                   f'no "{text}" in the log, but: {" / ".join(line.split("pagescan: ")[1] for line in lines)}')
         return self
 
     def silent(self):
-        """The plugin has warned of nothing."""
-        lines = [line for line in self.log.splitlines() if 'Warn' in line and 'pagescan: ' in line]
+        """The plugin has warned of nothing, the command has said nothing."""
+        lines = [line for line in self.log.splitlines() if 'Warn' in line and 'pagescan: ' in line] or \
+            ([] if self.log_file else self.err.splitlines())
         check(not lines, f'unexpected: {lines}')
         return self
 
@@ -291,6 +292,13 @@ class Test:
         run = self.criu('dump', images, parent, *(['--track-mem'] if track else []), *args, **how)
         (how.get('victim') or self.victim).wait_dumped()
         return run
+
+    def live(self, images, parent=None, *args, code=0, victim=None, **how):
+        """A round of `pagescan pre-dump`; what it says is in its error output."""
+        args += ('--prev-images-dir', f'../{parent}') if parent else ()
+        run = self.pagescan('pre-dump', '-t', str((victim or self.victim).pid), '-D', self.path(images), *args, **how)
+        run.images = self.path(images)
+        return run if code is None else run.expect(code)
 
     def snapshot(self, images, parent=None, *args, **how):
         """A dump that lets the victim run on."""

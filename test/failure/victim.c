@@ -5,7 +5,7 @@
  * Guards the first rule of the plugin: whatever went wrong between two rounds, no page of a restore is of an older
  * round. `victim DIR [ROLE...]`: writes its memory all the time; "child" makes a second process that does the same,
  * "leftover" has an unused userfaultfd, as a criu leaves it that was killed, "sequence" is stopped in a restartable
- * sequence, "aio" could read asynchronously.
+ * sequence, "aio" could read asynchronously, "direct" past the page tables.
  * SIGUSR1: write one more class of pages. SIGTERM: verify every byte, write the verdict to DIR/verdict.N, exit 0 or 1.
  * DIR/status is shared with the test and outlives dump and restore.
  *
@@ -324,6 +324,8 @@ int main(int argc, char **argv)
 	if (has_role(argv, "aio") && syscall(SYS_io_setup, 1, &ring))
 		die("io_setup");
 	dir = argv[1];
+	if (has_role(argv, "direct") && open("/proc/self/exe", O_RDONLY | O_DIRECT) < 0)
+		die("O_DIRECT");
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	page_words = page_size / sizeof(uint64_t);
 	sigemptyset(&signals);
