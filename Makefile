@@ -168,6 +168,7 @@ check-vm: setup arm64
 bench: setup
 	@$(MAKE) -s all $(O)/demo-writer
 	@bench/run
+	@bench/live
 
 lint: all
 	@test/lint

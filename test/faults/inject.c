@@ -109,6 +109,7 @@
 	X(seccomp_rule_add, -ENOMEM, 0)      \
 	X(sendmsg, -1, ENOBUFS)              \
 	X(setenv, -1, ENOMEM)                \
+	X(setpriority, -1, EACCES)           \
 	X(setitimer, -1, EINVAL)             \
 	X(setrlimit, -1, EPERM)              \
 	X(setsid, -1, EPERM)                 \

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 
@@ -245,6 +246,9 @@ static void do_part(struct job *job, struct part *part)
 		fail(job, err, &why);
 }
 
+/* The process is to go on as if nobody copied: where there are more threads than processors it comes first. */
+#define NICE 10
+
 static void *work(void *arg)
 {
 	struct job *job = arg;
@@ -270,6 +274,13 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* The calling thread alone is made nice (sched(7)): whoever stops a thread of the process stays quick. */
+static void *work_nicely(void *job)
+{
+	setpriority(PRIO_PROCESS, 0, NICE);
+	return work(job);
+}
+
 int copy_regions(struct live *live, const struct pagescan_regions *regions, struct copy_plan *plan,
 		 struct copy_counts *counts, struct reason *why)
 {
@@ -288,10 +299,11 @@ int copy_regions(struct live *live, const struct pagescan_regions *regions, stru
 
 	if (jobs > parts)
 		jobs = (unsigned int)parts;
-	threads = jobs > 1 ? calloc(jobs - 1, sizeof(*threads)) : NULL;
-	while (threads && started < jobs - 1 && !pthread_create(&threads[started], NULL, work, &job))
+	threads = calloc(jobs, sizeof(*threads));
+	while (threads && started < jobs && !pthread_create(&threads[started], NULL, work_nicely, &job))
 		started++;
-	work(&job); /* whatever could not be started, one worker is enough */
+	if (!started)
+		work(&job); /* whatever could not be started, one worker is enough */
 	while (started)
 		pthread_join(threads[--started], NULL);
 	free(threads);

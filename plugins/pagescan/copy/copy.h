@@ -25,7 +25,7 @@ struct copy_counts {
 };
 
 /*
- * How to copy: into @sink, by @jobs threads (1: the caller alone), no more than @rate bytes a second (0: as many as can
+ * How to copy: into @sink, by @jobs threads, no more than @rate bytes a second (0: as many as can
  * be; @due, when the next may go, is copy.c's), until *stop becomes true. @progress, where not NULL, is told the counts
  * now and then, by one thread at a time.
  */
