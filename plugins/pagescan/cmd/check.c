@@ -82,7 +82,7 @@ static void check_criu(struct item *item)
 static void check_runtime(struct item *item, const char *name, const char *path)
 {
 	static const char *const ways[] = {
-		[CRIU_PLAIN] = "plain: for tracking install criu-pagescan-divert, or a launcher before it in PATH",
+		[CRIU_PLAIN] = "plain; without soft-dirty criu-pagescan-divert or a launcher before it is needed",
 		[CRIU_LAUNCHER] = "a launcher",
 		[CRIU_DIVERTED] = "a launcher in the place of the real one, which is criu.distrib",
 	};
