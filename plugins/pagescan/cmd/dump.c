@@ -298,7 +298,7 @@ static bool take_option(struct dump *dump, int option)
 			complain("--on-timeout wants cancel or force, not '%s'", optarg);
 		return dump->force || !strcmp(optarg, "cancel");
 	case JOBS:
-		if (parse_number("jobs", optarg, 1, LIVE_MAX_JOBS, &number))
+		if (parse_number("jobs", optarg, 1, COPY_JOBS, &number))
 			return false;
 		dump->plan.jobs = (unsigned int)number;
 		return true;

@@ -10,8 +10,6 @@
 #include "copy/live_round.h"
 #include "copy/written.h"
 
-#define LIVE_MAX_JOBS 64
-
 /* True once SIGINT or SIGTERM has come, which end a round and not the program. */
 extern volatile sig_atomic_t live_stop;
 void live_heed_signals(void);

@@ -102,7 +102,7 @@ static int parse(int argc, char **argv, struct options *options)
 			options->port = optarg;
 			break;
 		case JOBS:
-			if (parse_number("jobs", optarg, 1, LIVE_MAX_JOBS, &number))
+			if (parse_number("jobs", optarg, 1, COPY_JOBS, &number))
 				return EXIT_USAGE;
 			request->plan.jobs = (unsigned int)number;
 			break;

@@ -295,18 +295,16 @@ int copy_regions(struct live *live, const struct pagescan_regions *regions, stru
 	};
 	uint64_t parts = pagescan_regions_bytes(regions) / COPY_BUFFER + regions->nr / RUNS + 1;
 	unsigned int jobs = plan->jobs, started = 0;
-	pthread_t *threads;
+	pthread_t threads[COPY_JOBS];
 
 	if (jobs > parts)
 		jobs = (unsigned int)parts;
-	threads = calloc(jobs, sizeof(*threads));
-	while (threads && started < jobs && !pthread_create(&threads[started], NULL, work_nicely, &job))
+	while (started < jobs && started < COPY_JOBS && !pthread_create(&threads[started], NULL, work_nicely, &job))
 		started++;
 	if (!started)
 		work(&job); /* whatever could not be started, one worker is enough */
 	while (started)
 		pthread_join(threads[--started], NULL);
-	free(threads);
 	if (!job.err && *plan->stop)
 		return reason_set(why, -EINTR, "interrupted");
 	return job.err;

@@ -13,6 +13,9 @@
 /* Bytes of a worker's buffer: more does not make it faster, as the processor's cache holds no more. */
 #define COPY_BUFFER (1UL << 20)
 
+/* Threads at most. */
+#define COPY_JOBS 64
+
 /*
  * Counts are pages. @todo: those that were protected to be copied. @lost: those that could not be read, which are not in
  * the images and dirty.
