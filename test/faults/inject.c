@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -62,6 +63,7 @@
 	X(ftruncate, -1, ENOSPC)             \
 	X(getline, -1, ENOMEM)               \
 	X(__getdelim, -1, ENOMEM)            \
+	X(getaddrinfo, EAI_AGAIN, 0)         \
 	X(getrandom, -1, EAGAIN)             \
 	X(getrlimit, -1, EPERM)              \
 	X(getsockopt, -1, ENOBUFS)           \
@@ -101,6 +103,7 @@
 	X(readlink, -1, EACCES)              \
 	X(realloc, 0, ENOMEM)                \
 	X(reallocarray, 0, ENOMEM)           \
+	X(recv, -1, ECONNRESET)              \
 	X(recvmsg, -1, ENOMEM)               \
 	X(rename, -1, ENOSPC)                \
 	X(renameat, -1, ENOSPC)              \
