@@ -33,7 +33,8 @@ endif
 room = $(patsubst plugins/pagescan/%.c,$(O)/obj/%.o,$(wildcard plugins/pagescan/$(1)/*.c))
 LIB_OBJS := $(call room,scan) $(call room,track) $(call room,audit) $(O)/obj/track/pagescan.pb-c.o \
 	$(O)/obj/audit/images.pb-c.o
-LIVE_OBJS := $(call room,image) $(call room,copy) $(O)/obj/image/criu.pb-c.o
+LAND_OBJS := $(call room,image) $(call room,land) $(O)/obj/image/criu.pb-c.o $(O)/obj/land/land.pb-c.o
+LIVE_OBJS := $(call room,copy)
 PLUGIN_OBJS := $(call room,bind)
 CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
@@ -63,11 +64,11 @@ help:
 	@echo 'clean      remove what was built (make distclean: the private CRIU too)'
 	@echo 'Variables: V=1 shows the commands, O=DIR builds elsewhere, CRIU=/path/to/criu tests with that one.'
 
-$(O)/pagescan_plugin.so: $(filter-out $(COMMAND_OBJS),$(LIB_OBJS)) $(PLUGIN_OBJS)
+$(O)/pagescan_plugin.so: $(filter-out $(COMMAND_OBJS),$(LIB_OBJS)) $(LAND_OBJS) $(PLUGIN_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(O)/pagescan: $(LIB_OBJS) $(LIVE_OBJS) $(CMD_OBJS)
+$(O)/pagescan: $(LIB_OBJS) $(LAND_OBJS) $(LIVE_OBJS) $(CMD_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(CMD_LIBS)
 
@@ -84,6 +85,7 @@ $(O)/obj/%.pb-c.o:
 $(O)/obj/track/pagescan.pb-c.o: $(O)/gen/pagescan.pb-c.c
 $(O)/obj/audit/images.pb-c.o: $(O)/gen/images.pb-c.c
 $(O)/obj/image/criu.pb-c.o: $(O)/gen/criu.pb-c.c
+$(O)/obj/land/land.pb-c.o: $(O)/gen/land.pb-c.c
 
 $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 	$(call say,PROTOC,$@)
@@ -92,7 +94,8 @@ $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 
 $(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
 $(O)/obj/audit/chain.o: $(O)/gen/images.pb-c.h
-$(O)/obj/image/image.o: $(O)/gen/criu.pb-c.h
+$(O)/obj/image/image.o $(O)/obj/image/read.o: $(O)/gen/criu.pb-c.h
+$(O)/obj/land/outline.o: $(O)/gen/land.pb-c.h
 
 setup:
 	@scripts/setup

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "landing.h"
 #include "log.h"
 #include "smaps.h"
 #include "track/keeper.h"
@@ -117,6 +118,20 @@ static void forget_preload(void)
 	unsetenv("PAGESCAN_LIBS_DIR");
 }
 
+/* `pagescan receive` runs criu: then there is nothing to track, but images to wait for. Returns whether it does. */
+static bool wait_for_images(void)
+{
+	const char *sock = getenv(LAND_VARIABLE);
+	struct elf elf;
+
+	if (!sock)
+		return false;
+	slots_main_program(&elf);
+	landing_wait(atoi(sock), &elf);
+	unsetenv(LAND_VARIABLE);
+	return true;
+}
+
 /* A shell script that runs criu is preloaded too and must hand everything on: only CRIU itself is of interest. */
 static void __attribute__((constructor)) preloaded(void)
 {
@@ -126,7 +141,7 @@ static void __attribute__((constructor)) preloaded(void)
 	if (!criu.print_on_level)
 		return;
 	forget_preload();
-	if (!pagescan_active)
+	if (!wait_for_images() && !pagescan_active)
 		start(true);
 }
 

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * fill.c - rounds of images into the pool, and the pool into agreement with the last images. Calls pool, outline,
+ * image, the kernel.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pagescan.h>
+
+#include "image/image.h"
+#include "landing.h"
+#include "outline.h"
+
+/* Of the memory that the kernel calls available, what is left to others: a sixteenth. */
+#define LEAVE 16
+
+/* One task's pages of one round on their way. */
+struct load {
+	struct landing *landing;
+	struct pool_task *task;
+	struct landing_source source;
+	struct outline outline;
+	int pages;
+};
+
+/* MemAvailable of proc_meminfo(5), bytes; 0 if it is not told. */
+static uint64_t available(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	while (file && !kib && fgets(line, sizeof(line), file))
+		(void)sscanf(line, "MemAvailable: %lu kB", &kib);
+	if (file)
+		fclose(file);
+	return (uint64_t)kib << 10;
+}
+
+static uint64_t present_bytes(const struct image_runs *runs)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < runs->nr; i++)
+		bytes += runs->v[i].in_parent ? 0 : runs->v[i].end - runs->v[i].start;
+	return bytes;
+}
+
+/* Read [start, end) of the task, which lies at @offset of the pages file and is mapped. */
+static int read_pages(const struct load *load, uint64_t start, uint64_t end, uint64_t offset)
+{
+	while (start < end) {
+		size_t len = 0;
+		void *at = pool_at(load->task, start, end, &len);
+		ssize_t got = at ? pread(load->pages, at, len, (off_t)offset) : -1;
+
+		if (got <= 0)
+			return !at ? -EFAULT : got < 0 ? -errno : -EBADMSG;
+		start += (uint64_t)got;
+		offset += (uint64_t)got;
+	}
+	return 0;
+}
+
+/* The part of a run that lies in an area. */
+static int load_piece(const struct load *load, const struct image_run *run, const struct pool_range *area)
+{
+	const uint64_t start = run->start > area->start ? run->start : area->start;
+	const uint64_t end = run->end < area->end ? run->end : area->end;
+	int err;
+
+	if (run->in_parent || start >= end)
+		return 0;
+	err = pool_map(load->task, area->start, area->end, area->kind);
+	if (!err)
+		err = read_pages(load, start, end, run->offset + (start - run->start));
+	return err ? err : pool_set_round(load->task, start, end, load->source.round);
+}
+
+static int load_runs(const struct load *load)
+{
+	const struct image_runs *runs = &load->source.runs;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < load->outline.nr; i++) {
+		const struct pool_range *area = &load->outline.v[i];
+
+		for (size_t at = image_runs_find(runs, area->start);
+		     !err && at < runs->nr && runs->v[at].start < area->end; at++)
+			err = load_piece(load, &runs->v[at], area);
+	}
+	return err;
+}
+
+static int open_pages(struct load *load, int dir)
+{
+	struct stat st;
+	char name[32];
+
+	image_pages_name(name, load->source.runs.pages_id);
+	load->pages = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	if (load->pages < 0 || fstat(load->pages, &st) < 0)
+		return -errno;
+	load->source.dev = st.st_dev;
+	load->source.ino = st.st_ino;
+	return 0;
+}
+
+static int keep_source(struct landing *landing, const struct landing_source *source)
+{
+	struct landing_source *v = reallocarray(landing->sources, landing->nr_sources + 1, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	landing->sources = v;
+	v[landing->nr_sources++] = *source;
+	return 0;
+}
+
+static int load_task(struct landing *landing, int dir, int pid, struct reason *why)
+{
+	struct load load = { .landing = landing, .source = { .pid = pid, .round = landing->rounds }, .pages = -1 };
+	const uint64_t room = available();
+	uint64_t bytes;
+	int err = outline_load(dir, pid, &load.outline);
+
+	/* Not told where its pages could be laid: they are left to CRIU. */
+	if (err == -ENOENT)
+		return 0;
+	if (!err)
+		err = image_read_runs(dir, pid, &load.source.runs);
+	if (!err)
+		err = open_pages(&load, dir);
+	if (err)
+		reason_set(why, err, "cannot read the images of %d: %s", pid, strerror(-err));
+	bytes = present_bytes(&load.source.runs);
+	if (!err && room && bytes > room - room / LEAVE)
+		err = reason_set(why, -ENOMEM, "%d has %lu MiB to be held ready, and %lu MiB of memory are available",
+				 pid, bytes >> 20, room >> 20);
+	load.task = err ? NULL : pool_task(&landing->pool, pid, true);
+	if (!err) {
+		err = load.task ? load_runs(&load) : -ENOMEM;
+		if (!err)
+			err = keep_source(landing, &load.source);
+		if (err)
+			reason_set(why, err, "cannot hold the pages of %d ready: %s", pid, strerror(-err));
+	}
+	if (err)
+		image_runs_fini(&load.source.runs);
+	if (load.pages >= 0)
+		close(load.pages);
+	outline_fini(&load.outline);
+	return err;
+}
+
+static int load_directory(struct landing *landing, const char *path, struct reason *why)
+{
+	const struct dirent *entry;
+	DIR *list = opendir(path);
+	int err = 0;
+
+	if (!list)
+		return reason_set(why, -errno, "cannot open %s: %s", path, strerror(errno));
+	while (!err && (entry = readdir(list))) {
+		int pid, len = 0;
+
+		if (sscanf(entry->d_name, "pagemap-%d.img%n", &pid, &len) == 1 && len && !entry->d_name[len])
+			err = load_task(landing, dirfd(list), pid, why);
+	}
+	closedir(list);
+	return err;
+}
+
+int landing_load(struct landing *landing, const char *path, uint64_t *bytes, struct reason *why)
+{
+	int err = 0;
+
+	if (landing->rounds == POOL_ROUNDS)
+		err = reason_set(why, -ERANGE, "more than %d rounds", POOL_ROUNDS);
+	landing->rounds++;
+	if (!err)
+		err = load_directory(landing, path, why);
+	if (err)
+		landing_fini(landing);
+	*bytes = 0;
+	for (size_t i = 0; i < landing->pool.nr; i++)
+		*bytes += pool_bytes(&landing->pool.tasks[i]);
+	return err;
+}
+
+/* Drop the pages of [start, end), which may hold unmapped memory, that are of some round. */
+static int drop(struct pool_task *task, uint64_t start, uint64_t end)
+{
+	const uint64_t page = pagescan_page_size();
+	int err = 0;
+
+	for (size_t i = pool_range_at(task, start); !err && i < task->nr_ranges && task->ranges[i].start < end; i++) {
+		uint64_t at = task->ranges[i].start > start ? task->ranges[i].start : start;
+		const uint64_t stop = task->ranges[i].end < end ? task->ranges[i].end : end;
+
+		while (!err && at < stop) {
+			uint64_t first;
+
+			while (at < stop && !pool_round(task, at))
+				at += page;
+			for (first = at; at < stop && pool_round(task, at);)
+				at += page;
+			if (first < at)
+				err = pool_set_round(task, first, at, 0);
+		}
+	}
+	return err;
+}
+
+static int drop_all_but(struct pool_task *task, const struct image_runs *runs)
+{
+	uint64_t at = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < runs->nr; i++) {
+		err = drop(task, at, runs->v[i].start);
+		at = runs->v[i].end;
+	}
+	return err ? err : drop(task, at, UINT64_MAX);
+}
+
+/* CRIU's own rule for what it maps in advance (criu/include/vma.h, vma_entry_is_private). */
+static bool is_private(const struct image_area *area)
+{
+	if (area->status & (IMAGE_AREA_SHSTK | IMAGE_AREA_AIORING))
+		return true;
+	return area->status & IMAGE_AREA_REGULAR && area->status & (IMAGE_AREA_FILE_PRIVATE | IMAGE_AREA_ANON_PRIVATE);
+}
+
+static bool holds_pages(const struct pool_task *task, uint64_t start, uint64_t end)
+{
+	for (size_t i = pool_range_at(task, start); i < task->nr_ranges && task->ranges[i].start < end; i++) {
+		const uint64_t stop = task->ranges[i].end < end ? task->ranges[i].end : end;
+		uint64_t at = task->ranges[i].start > start ? task->ranges[i].start : start;
+
+		for (; at < stop; at += pagescan_page_size()) {
+			if (pool_round(task, at))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Make the pool's mapping of an area what CRIU's will be. Where it is of another kind the pages are lost, where the area
+ * has grown there are none yet; both is right.
+ */
+static int fit(struct pool_task *task, struct landing_area *area)
+{
+	const unsigned int kind = landing_kind(&area->image);
+
+	area->plain = area->image.status & IMAGE_AREA_ANON_PRIVATE && area->image.status & IMAGE_AREA_REGULAR &&
+		      (area->image.flags & ~(uint32_t)MAP_NORESERVE) == (MAP_PRIVATE | MAP_ANONYMOUS) &&
+		      holds_pages(task, area->image.start, area->image.end);
+	return area->plain ? pool_map(task, area->image.start, area->image.end, kind) : 0;
+}
+
+/* The areas in the order in which CRIU maps them, one behind the other (criu/mem.c, premap_priv_vmas). */
+static int list_areas(struct landing_task *task, struct pool_task *pool, const struct image_areas *areas)
+{
+	uint64_t offset = 0;
+	int err = 0;
+
+	task->areas = calloc(areas->nr + 1, sizeof(*task->areas));
+	if (!task->areas)
+		return -ENOMEM;
+	for (size_t i = 0; !err && i < areas->nr; i++) {
+		const struct image_area *image = &areas->v[i];
+		uint64_t size = image->end - image->start;
+
+		if (!is_private(image))
+			continue;
+		size += image->status & IMAGE_AREA_SHSTK ? pagescan_page_size() : 0;
+		task->size += size;
+		if (image->flags & MAP_HUGETLB || image->status & IMAGE_AREA_EXT_PLUGIN)
+			continue;
+		task->areas[task->nr] = (struct landing_area){ .image = *image, .offset = offset, .size = size };
+		err = fit(pool, &task->areas[task->nr++]);
+		offset += size;
+	}
+	return err;
+}
+
+static int settle_task(struct landing *landing, struct pool_task *pool, int dir)
+{
+	struct landing_task *task = &landing->tasks[landing->nr_tasks];
+	struct image_runs runs = { 0 };
+	struct image_areas areas = { 0 };
+	int err = image_read_runs(dir, pool->pid, &runs);
+
+	if (!err)
+		err = image_read_areas(dir, pool->pid, &areas);
+	if (!err)
+		err = drop_all_but(pool, &runs);
+	if (!err) {
+		*task = (struct landing_task){ .pid = pool->pid, .here = true };
+		landing->nr_tasks++;
+		err = list_areas(task, pool, &areas);
+	}
+	image_runs_fini(&runs);
+	image_areas_fini(&areas);
+	if (err != -ENOENT)
+		return err;
+	/* It has ended meanwhile. */
+	pool_drop(pool);
+	return 0;
+}
+
+static int make_mark(struct landing *landing)
+{
+	const size_t page = pagescan_page_size();
+	void *mark = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mark == MAP_FAILED)
+		return -errno;
+	landing->mark = mark;
+	*landing->mark = 1;
+	return madvise(mark, page, MADV_WIPEONFORK) < 0 ? -errno : 0;
+}
+
+int landing_settle(struct landing *landing, const char *path, struct reason *why)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = dir < 0 ? -errno : image_read_tree(dir, &landing->tree);
+
+	landing->tasks = calloc(landing->pool.nr + 1, sizeof(*landing->tasks));
+	if (!err)
+		err = landing->tasks ? make_mark(landing) : -ENOMEM;
+	for (size_t i = 0; !err && i < landing->pool.nr; i++)
+		err = settle_task(landing, &landing->pool.tasks[i], dir);
+	if (dir >= 0)
+		close(dir);
+	if (!err)
+		return 0;
+	landing_fini(landing);
+	return reason_set(why, err, "the last images in %s cannot be read: %s", path, strerror(-err));
+}
+
+void landing_fini(struct landing *landing)
+{
+	const bool verify = landing->verify;
+
+	pool_fini(&landing->pool);
+	for (size_t i = 0; i < landing->nr_sources; i++)
+		image_runs_fini(&landing->sources[i].runs);
+	for (size_t i = 0; i < landing->nr_tasks; i++)
+		free(landing->tasks[i].areas);
+	free(landing->sources);
+	free(landing->tasks);
+	image_tree_fini(&landing->tree);
+	if (landing->mark)
+		munmap(landing->mark, pagescan_page_size());
+	*landing = (struct landing){ .verify = verify };
+}
