@@ -34,11 +34,11 @@ room = $(patsubst plugins/pagescan/%.c,$(O)/obj/%.o,$(wildcard plugins/pagescan/
 LIB_OBJS := $(call room,scan) $(call room,track) $(call room,audit) $(O)/obj/track/pagescan.pb-c.o \
 	$(O)/obj/audit/images.pb-c.o
 LAND_OBJS := $(call room,image) $(call room,land) $(O)/obj/image/criu.pb-c.o $(O)/obj/land/land.pb-c.o
-LIVE_OBJS := $(call room,copy)
+LIVE_OBJS := $(call room,copy) $(call room,move)
 PLUGIN_OBJS := $(call room,bind)
 CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
-CMD_LIBS := $(LIBS) -lcap-ng -lseccomp -ljansson
+CMD_LIBS := $(LIBS) -lcap-ng -lseccomp -ljansson -llz4
 # Of the command alone; nothing of it runs inside CRIU: the keeper's process, and what live rounds do.
 COMMAND_OBJS := $(addprefix $(O)/obj/track/,confine.o keeper_server.o live.o arm.o thread.o)
 

@@ -14,7 +14,9 @@
 int cmd_criu(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
 int cmd_pre_dump(int argc, char **argv);
+int cmd_receive(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_untrack(int argc, char **argv);
@@ -30,6 +32,15 @@ int cmd_keeper(int argc, char **argv);
 #define EXIT_USAGE     2
 #define EXIT_FORCED    3
 #define EXIT_CANCELLED 4
+
+/* The program as criu's action script: @program is its path, as it was called. Returns the exit status. */
+int hook_main(const char *program);
+
+/*
+ * Ask the destination of a migration, by the command @argv, what became of it, until it is known: do the processes run
+ * there? If not they never will.
+ */
+bool settle(char **argv);
 
 /* Print one line to stderr, "pagescan: ...". */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "move/hook.h"
 
 /* A NULL help keeps a subcommand out of --help and completion: it is not for people. */
 static const struct {
@@ -22,6 +23,8 @@ static const struct {
 } commands[] = {
 	{ "criu", cmd_criu, "run criu with the plugin and its memory tracking switched on" },
 	{ "dump", cmd_dump, "dump a process tree after as many rounds as make the pause short" },
+	{ "migrate", cmd_migrate, "move a process tree to another machine while it runs" },
+	{ "receive", cmd_receive, "be the destination of a migration" },
 	{ "pre-dump", cmd_pre_dump, "copy a process tree's memory into images while it runs" },
 	{ "watch", cmd_watch, "show where and how fast a process tree writes" },
 	{ "check", cmd_check, "tell what the kernel and criu offer" },
@@ -183,6 +186,10 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
+	const char *program = argc ? strrchr(argv[0], '/') : NULL;
+
+	if (program && !strcmp(program + 1, HOOK_PROGRAM))
+		return hook_main(argv[0]);
 
 	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
 		print_help(stdout);

@@ -21,6 +21,9 @@
 #define MM_MAGIC	 0x57492820u
 #define PSTREE_MAGIC	 0x50273030u
 
+/* criu/include/pagemap.h: might have been left out, for lazy restores. Where it is not present it is elsewhere. */
+#define PE_LAZY 2u
+
 /* A task may have a million areas, of some 50 bytes each. */
 #define MESSAGE_MAX (256u << 20)
 
@@ -98,7 +101,7 @@ static int take_run(struct image_runs *runs, const Criu__PagemapEntry *entry, ui
 									  IMAGE_PRESENT;
 	struct image_run *v;
 
-	if (flags != IMAGE_IN_PARENT && flags != IMAGE_PRESENT)
+	if (flags != IMAGE_IN_PARENT && (flags & ~PE_LAZY) != IMAGE_PRESENT)
 		return -EOPNOTSUPP;
 	if (entry->vaddr % page || pages > (UINT64_MAX - entry->vaddr) / page || pages > (INT64_MAX - *offset) / page ||
 	    (runs->nr && entry->vaddr < runs->v[runs->nr - 1].end))
@@ -113,7 +116,7 @@ static int take_run(struct image_runs *runs, const Criu__PagemapEntry *entry, ui
 		.offset = *offset,
 		.in_parent = flags == IMAGE_IN_PARENT,
 	};
-	if (flags == IMAGE_PRESENT)
+	if (flags & IMAGE_PRESENT)
 		*offset += pages * page;
 	return 0;
 }

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, peer, send, wire, hook,
+ * outline, progress.
+ *
+ * Rounds go over while the processes run, and are held ready there. Then criu dumps what is left, and asks, by its action
+ * script, whether the processes shall end; that is answered when they run at the destination, and until then they stand
+ * still here. Who is asked what at which point is in docs/migration.md.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "copy/tree.h"
+#include "land/outline.h"
+#include "live.h"
+#include "move/hook.h"
+#include "move/send.h"
+#include "progress.h"
+#include "peer.h"
+#include "rounds.h"
+#include "track/identity.h"
+
+/* An end that says nothing for so long, not even that it lives, is lost. */
+#define PATIENCE_MS 30000
+
+/* What a restore takes of memory that is held ready, seconds, on the machine of docs/performance.md. */
+#define RESTORE_S 0.15
+
+static const char usage[] =
+	"Usage: pagescan migrate -t PID HOST:DIRECTORY [OPTIONS] [-- CRIU'S OPTIONS]\n"
+	"Moves a process and its descendants to another machine while they run: copies their memory in rounds, which "
+	"the\n"
+	"other machine holds ready, stops them for the rest, and lets them go on there. DIRECTORY, on the other "
+	"machine,\n"
+	"gets the images. Until the processes run there they are not ended here.\n\n"
+	"  -t, --tree PID             the root of the tree\n"
+	"      --downtime-limit MS    the pause that is wanted, in milliseconds (300)\n"
+	"      --max-rounds N         no more rounds than these before the dump\n"
+	"      --timeout S            seconds for all rounds; then what --on-timeout says\n"
+	"      --on-timeout ACTION    cancel: leave the processes alone (the default); force: move them\n"
+	"      --jobs N               threads that copy (1)\n"
+	"      --max-bandwidth RATE   bytes a second at most while the processes run, as in 800K, 200M, 1G\n"
+	"      --compress lz4         send what becomes smaller compressed\n"
+	"      --no-warm              do not hold the memory ready there: a plain restore from the images\n"
+	"      --rsh COMMAND          what runs a command on the other machine (ssh)\n"
+	"      --remote-pagescan PATH pagescan there (pagescan)\n"
+	"      --work-dir DIR         what is kept here meanwhile: an empty directory (one in $TMPDIR or /tmp)\n"
+	"      --json                 print an object for each round and one in the end, a line each\n\n"
+	"CRIU's options go to both dump and restore.\n"
+	"Exit status: 0 moved, the pause fits; 3 moved though it may not; 4 cancelled, the processes go on here; 1 "
+	"failed,\n"
+	"they go on here; 2 wrong usage.\n";
+
+struct migrate {
+	struct rounds rounds;
+	struct peer peer;
+	struct send send;
+	struct wire wire;
+	char **settle;
+	pid_t child;
+	bool compress;
+	bool no_warm;
+	bool json;
+	bool doubt; /* the destination was told to let them run, and has not said that they do */
+	double frozen_since;
+	double dumped;
+	double restored;
+	double running;
+	char work[4096];
+};
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/*
+ * The next frame of @wanted type; what else the other end has to say is told the user. Returns 0 or a negative errno
+ * with @why: what the other end says is the reason for its failure.
+ */
+static int hear(struct migrate *migrate, enum wire_type wanted, struct reason *why)
+{
+	for (;;) {
+		int type = wire_receive(&migrate->wire, why);
+
+		if (type < 0 || type == (int)wanted)
+			return type < 0 ? type : 0;
+		if (type == WIRE_FAILED)
+			return reason_set(why, -EREMOTEIO, "%.200s", (const char *)migrate->wire.buffer);
+		if (type == WIRE_NOTE && migrate->wire.len)
+			complain("%s", (const char *)migrate->wire.buffer);
+		if (type != WIRE_NOTE && type != WIRE_TAKEN)
+			return reason_set(why, -EPROTO, "the destination says what makes no sense");
+	}
+}
+
+static int complained(const struct reason *why, int err)
+{
+	if (err)
+		complain("%s", why->text);
+	return err;
+}
+
+/* What the landing has to know ahead of time, of each task that has images in this round. */
+static int write_outlines(const struct migrate *migrate, int dir, struct reason *why)
+{
+	struct tree tree = { 0 };
+	int err = tree_read(&tree, migrate->rounds.pid);
+
+	for (size_t i = 0; err >= 0 && i < tree.nr; i++) {
+		int proc = tree_open(&tree.v[i]), pid = proc < 0 ? proc : identity_status(proc, "NSpid");
+		struct outline outline = { 0 };
+		char name[32];
+
+		snprintf(name, sizeof(name), "pagemap-%d.img", pid);
+		/* One that ends meanwhile needs none. */
+		if (pid > 0 && !faccessat(dir, name, F_OK, 0) && !outline_read(proc, &outline))
+			err = outline_write(dir, pid, &outline);
+		outline_fini(&outline);
+		if (proc >= 0)
+			close(proc);
+	}
+	tree_fini(&tree);
+	return err < 0 ? reason_set(why, err, "cannot write an image: %s", strerror(-err)) : 0;
+}
+
+static int open_round(struct rounds *rounds, int dir)
+{
+	struct migrate *migrate = rounds->context;
+	struct reason why;
+
+	(void)dir;
+	rounds->plan.sink = &migrate->send.sink;
+	return complained(&why, send_round(&migrate->send, &rounds->files, rounds->round, &why));
+}
+
+/* The round goes over, and is held ready there before the next one begins. */
+static int close_round(struct rounds *rounds, int dir, int result)
+{
+	struct migrate *migrate = rounds->context;
+	struct reason why;
+	int err;
+
+	if (result < 0)
+		return 0;
+	err = write_outlines(migrate, dir, &why);
+	if (!err)
+		err = send_directory(&migrate->send, dir, result > 0, WIRE_ROUND_END, &why);
+	do {
+		if (!err)
+			err = hear(migrate, WIRE_TAKEN, &why);
+	} while (!err && wire_number(&migrate->wire, 0, 4) != rounds->round);
+	return complained(&why, err);
+}
+
+/* criu's script learns how to find out, should this process not be there to tell. */
+static void tell_doubt(const struct migrate *migrate, int script)
+{
+	char packet[HOOK_MAX];
+	size_t len = 0;
+
+	packet[len++] = HOOK_DOUBT;
+	for (char **word = migrate->settle; *word && len + strlen(*word) + 1 < sizeof(packet); word++) {
+		strcpy(packet + len, *word);
+		len += strlen(*word) + 1;
+	}
+	(void)send(script, packet, len, MSG_NOSIGNAL);
+}
+
+/*
+ * The images are complete and the processes stand still. Returns 0 if they run at the destination, a negative errno with
+ * @why if they never will.
+ */
+static int hand_over(struct migrate *migrate, int dir, int script, struct reason *why)
+{
+	int err = send_directory(&migrate->send, dir, false, WIRE_LAST, why);
+
+	migrate->dumped = now();
+	if (!err)
+		err = hear(migrate, WIRE_READY, why);
+	if (err)
+		return err;
+	if (live_stop)
+		return reason_set(why, -EINTR, "interrupted");
+	migrate->restored = now();
+	tell_doubt(migrate, script);
+	migrate->doubt = true;
+	err = wire_send(&migrate->wire, WIRE_GO, NULL, 0, NULL, 0, why);
+	if (!err)
+		err = hear(migrate, WIRE_RUNNING, why);
+	migrate->running = now();
+	/* The destination says so itself: they do not run there. */
+	if (!err || err == -EREMOTEIO)
+		return err;
+	complain("%s: asking the destination anew what became of it", why->text);
+	return settle(migrate->settle) ? 0 : err;
+}
+
+static void answer(int script, char letter)
+{
+	(void)send(script, &letter, 1, MSG_NOSIGNAL);
+	close(script);
+}
+
+/* criu and its scripts, until criu ends. Returns 0 if the processes have moved, or a negative errno with @why. */
+static int attend(struct migrate *migrate, int dir, int listener, int criu, struct reason *why)
+{
+	int err = reason_set(why, -EIO, "criu dump failed, see %s/%u/criu.log", migrate->rounds.images,
+			     migrate->rounds.round);
+
+	for (;;) {
+		struct pollfd fds[] = { { listener, POLLIN, 0 }, { criu, POLLIN, 0 } };
+		char stage[32];
+		int script;
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return reason_set(why, -errno, "poll: %s", strerror(errno));
+		if (!fds[0].revents && fds[1].revents)
+			return err;
+		script = fds[0].revents ? hook_accept(listener, stage) : -1;
+		if (script < 0)
+			continue;
+		if (!strcmp(stage, "pre-dump"))
+			migrate->frozen_since = now();
+		if (!strcmp(stage, "post-dump")) {
+			migrate->dumped = migrate->restored = now();
+			err = hand_over(migrate, dir, script, why);
+		}
+		answer(script, strcmp(stage, "post-dump") || !err ? HOOK_GO_ON : HOOK_GIVE_UP);
+	}
+}
+
+static int last_dump(struct migrate *migrate, struct reason *why)
+{
+	struct rounds *rounds = &migrate->rounds;
+	char script[sizeof(migrate->work) + 32];
+	char *const options[] = { (char *)"--action-script", script, NULL };
+	int dir = rounds_next_directory(rounds), listener, err, status;
+	pid_t child;
+
+	listener = dir < 0 ? -EIO : hook_listen(rounds->dir, why);
+	if (dir < 0)
+		reason_set(why, -EIO, "cannot make a directory for the dump");
+	snprintf(script, sizeof(script), "%s/" HOOK_PROGRAM, migrate->work);
+	err = listener < 0 ? listener : 0;
+	if (!err)
+		err = send_round(&migrate->send, &rounds->files, rounds->round, why);
+	if (!err) {
+		migrate->frozen_since = now();
+		child = rounds_start_criu(rounds, "dump", options);
+		err = child < 0 ? reason_set(why, -EIO, "cannot start criu") : 0;
+	}
+	if (!err) {
+		int criu = (int)syscall(SYS_pidfd_open, child, 0);
+
+		err = attend(migrate, dir, listener, criu, why);
+		close(criu);
+		waitpid(child, &status, 0);
+	}
+	if (listener >= 0)
+		close(listener);
+	if (dir >= 0)
+		close(dir);
+	return err;
+}
+
+static void tell_end(const struct migrate *migrate, const char *verdict, const char *reason)
+{
+	const double ms[] = { (migrate->dumped - migrate->frozen_since) * 1e3,
+			      (migrate->restored - migrate->dumped) * 1e3,
+			      (migrate->running - migrate->restored) * 1e3 };
+
+	if (!migrate->json) {
+		progress_end(verdict, reason, ms[0] + ms[1] + ms[2], migrate->send.bytes);
+		printf("downtime: %.0f ms to freeze, dump and send, %.0f ms to restore, %.0f ms until they ran\n",
+		       ms[0], ms[1], ms[2]);
+	}
+	(void)migrate;
+}
+
+static int go(struct migrate *migrate)
+{
+	struct reason why = { "" };
+	const char *reason;
+	const enum rounds_end end = rounds_make(&migrate->rounds, &reason);
+	int err;
+
+	if (end == ROUNDS_FAILED)
+		return EXIT_FAILED;
+	if (end == ROUNDS_CANCELLED) {
+		progress_end("cancelled", reason, -1, 0);
+		return EXIT_CANCELLED;
+	}
+	err = last_dump(migrate, &why);
+	if (err) {
+		complain("not moved, the processes go on here: %s", why.text);
+		return err == -EINTR ? EXIT_CANCELLED : EXIT_FAILED;
+	}
+	tell_end(migrate, end == ROUNDS_CONVERGED ? "converged" : "forced", reason);
+	return end == ROUNDS_CONVERGED ? EXIT_SUCCESS : EXIT_FORCED;
+}
+
+/* Start the other end, and hear that it is one. */
+static int connect_destination(struct migrate *migrate)
+{
+	char *settle_options[] = { (char *)"--settle", NULL };
+	char **options = calloc((size_t)migrate->rounds.nr_criu_options + 4, sizeof(*options)), **argv;
+	struct reason why = { "out of memory" };
+	int nr = 0, in = -1, out = -1, err = -ENOMEM;
+
+	if (options && migrate->no_warm)
+		options[nr++] = (char *)"--no-warm";
+	if (options && migrate->rounds.nr_criu_options)
+		options[nr++] = (char *)"--";
+	for (int i = 0; options && i < migrate->rounds.nr_criu_options; i++)
+		options[nr++] = migrate->rounds.criu_options[i];
+	argv = options ? peer_command(&migrate->peer, options) : NULL;
+	migrate->settle = peer_command(&migrate->peer, settle_options);
+	if (argv && migrate->settle) {
+		migrate->child = peer_start(argv, &in, &out);
+		err = migrate->child < 0 ? -EIO : wire_init(&migrate->wire, in, out, PATIENCE_MS);
+		if (!err)
+			fcntl(out, F_SETFL, O_NONBLOCK);
+		if (!err)
+			err = wire_hello(&migrate->wire, &why);
+	}
+	free(options);
+	peer_free(argv);
+	if (err)
+		complain("cannot begin at %s: %s", migrate->peer.host, why.text);
+	return err;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static bool make_work_directory(struct migrate *migrate)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (!migrate->work[0]) {
+		snprintf(migrate->work, sizeof(migrate->work), "%s/pagescan-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+		if (!mkdtemp(migrate->work)) {
+			complain("cannot make the directory %s: %s", migrate->work, strerror(errno));
+			migrate->work[0] = '\0';
+			return false;
+		}
+	}
+	migrate->rounds.images = migrate->work;
+	migrate->rounds.dir = live_images(migrate->work);
+	return migrate->rounds.dir >= 0;
+}
+
+enum { COMPRESS = ROUNDS_NEXT_OPTION, NO_WARM, RSH, PROGRAM, WORK, JSON };
+
+/* One option. Returns whether it is right; it has complained. */
+static bool take_option(struct migrate *migrate, int option)
+{
+	switch (option) {
+	case COMPRESS:
+		migrate->compress = !strcmp(optarg, "lz4");
+		if (!migrate->compress)
+			complain("--compress knows lz4, not '%s'", optarg);
+		return migrate->compress;
+	case NO_WARM:
+		migrate->no_warm = true;
+		return true;
+	case RSH:
+		migrate->peer.rsh = optarg;
+		return true;
+	case PROGRAM:
+		migrate->peer.program = optarg;
+		return true;
+	case WORK:
+		return realpath(optarg, migrate->work) || (!mkdir(optarg, 0700) && realpath(optarg, migrate->work)) ||
+		       (complain("cannot make the directory %s: %s", optarg, strerror(errno)), false);
+	case JSON:
+		migrate->json = true;
+		return true;
+	default:
+		return rounds_option(&migrate->rounds, option, optarg) > 0;
+	}
+}
+
+/* Returns -1 to go on, or the exit status. */
+static int parse(int argc, char **argv, struct migrate *migrate)
+{
+	static const struct option known[] = {
+		ROUNDS_OPTIONS,
+		{ "compress", required_argument, NULL, COMPRESS },
+		{ "no-warm", no_argument, NULL, NO_WARM },
+		{ "rsh", required_argument, NULL, RSH },
+		{ "remote-pagescan", required_argument, NULL, PROGRAM },
+		{ "work-dir", required_argument, NULL, WORK },
+		{ "json", no_argument, NULL, JSON },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	char *destination = NULL;
+	int option;
+
+	/* "-": what is no option comes as one, in its place. */
+	while ((option = getopt_long(argc, argv, "-t:h", known, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		}
+		if (option == 1 && !destination)
+			destination = optarg;
+		else if (option == 1 || !take_option(migrate, option))
+			return EXIT_USAGE;
+	}
+	migrate->rounds.criu_options = argv + optind;
+	migrate->rounds.nr_criu_options = argc - optind;
+	if (!migrate->rounds.pid || !destination) {
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	return peer_parse(&migrate->peer, destination) ? -1 : EXIT_USAGE;
+}
+
+int cmd_migrate(int argc, char **argv)
+{
+	struct migrate migrate = {
+		.rounds = ROUNDS_INIT,
+		.peer = { .rsh = "ssh", .program = "pagescan" },
+		.child = -1,
+		.wire = { .in = -1, .out = -1 },
+	};
+	int status = parse(argc, argv, &migrate), process;
+
+	if (status >= 0)
+		return status;
+	process = open_process(migrate.rounds.pid);
+	if (process < 0)
+		return EXIT_FAILED;
+	close(process);
+	signal(SIGPIPE, SIG_IGN);
+	migrate.rounds.context = &migrate;
+	migrate.rounds.open = open_round;
+	migrate.rounds.close = close_round;
+	migrate.rounds.extra_pause = RESTORE_S;
+	send_init(&migrate.send, &migrate.wire, migrate.compress);
+	progress_begin(migrate.json, migrate.rounds.converge.limit);
+	status = make_work_directory(&migrate) && !connect_destination(&migrate) ? go(&migrate) : EXIT_FAILED;
+	if (status == EXIT_FAILED || status == EXIT_CANCELLED)
+		rounds_untrack(&migrate.rounds);
+	/* The other end ends by this. */
+	close(migrate.wire.in);
+	close(migrate.wire.out);
+	if (migrate.child > 0)
+		waitpid(migrate.child, NULL, 0);
+	wire_fini(&migrate.wire);
+	peer_free(migrate.settle);
+	if (migrate.work[0] && status != EXIT_FAILED)
+		nftw(migrate.work, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return status;
+}

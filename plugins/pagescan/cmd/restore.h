@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * restore.h - the criu of `pagescan receive`: started early, warm, or when all images are there.
+ */
+#ifndef PAGESCAN_CMD_RESTORE_H
+#define PAGESCAN_CMD_RESTORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * @path: the directory of all rounds, in which `last` will be what is restored. @options: criu's, after its own; the
+ * caller's. @pid: criu, or -1. @sock: how a warm one is told of rounds, -1 for a plain one. bind/landing.h has the words.
+ */
+struct restore {
+	const char *path;
+	char **options;
+	int nr_options;
+	pid_t pid;
+	int sock;
+};
+
+/* Start criu. Returns 0 or -EIO after a complaint. */
+int restore_start(struct restore *restore, bool warm);
+
+/* Tell a warm one that the directory `@name` of the path is a round, or the last. Harmless if it is not there any more. */
+void restore_tell(const struct restore *restore, bool last, const char *name);
+
+/*
+ * What a warm one answers. Returns 1 with the bytes that it holds ready, 0 with @reason, why it holds none, or -1: it has
+ * ended.
+ */
+int restore_hear(const struct restore *restore, uint64_t *bytes, char reason[256]);
+
+/* Wait for criu's end. Returns whether it was successful. */
+bool restore_wait(struct restore *restore);
+
+/* It is not wanted any more. */
+void restore_stop(struct restore *restore);
+
+#endif
