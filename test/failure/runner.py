@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a suite's `run` calls: its cases, each in mount and process namespaces of its own with an empty /run, so that it
+meets no keeper and no feature cache but its own, and nothing that it has started survives it. A line a case, then
+`N passed, N failed, N skipped`.
+"""
+
+import argparse
+import concurrent.futures
+import fnmatch
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+
+import kit
+
+CASE_TIMEOUT = 180
+PASSED, FAILED, SKIPPED = 0, 1, 77
+
+interrupted = threading.Event()
+running = set()
+
+
+def inside(name, directory):
+    """Process 1 of the case's namespaces. The reason, where there is one, is the last line of stdout."""
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', '/run'], check=True)
+    try:
+        kit.CASES[name](kit.Test(directory))
+    except kit.Skip as reason:
+        print(reason)
+        return SKIPPED
+    except kit.Failure as reason:
+        print(' '.join(str(reason).split()))
+        return FAILED
+    except Exception as error:  # a mistake of the case's: it fails, the others go on
+        traceback.print_exc()
+        print(repr(error))
+        return FAILED
+    return PASSED
+
+
+def take(name, runs, title, keep):
+    """Run one case; its verdict and its line."""
+    if interrupted.is_set():
+        return 'SKIP', f'SKIP {title}: interrupted'
+    directory = os.path.join(runs, name)
+    shutil.rmtree(directory, ignore_errors=True)
+    os.makedirs(directory)
+    with open(os.path.join(directory, 'case.err'), 'w') as err:
+        process = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child',
+                                    '--mount-proc', sys.executable, os.path.abspath(sys.argv[0]), '--inside', name],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, text=True)
+    running.add(process)
+    try:
+        reason = (process.communicate(timeout=CASE_TIMEOUT)[0].splitlines() or [''])[-1]
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        code, reason = FAILED, f'not done within {CASE_TIMEOUT} s'
+    finally:
+        process.kill()  # and with it process 1 of the case, and so every process of the case
+        process.wait()
+        running.remove(process)
+    if code in (PASSED, SKIPPED) and not keep:
+        shutil.rmtree(directory)
+    if code == PASSED:
+        return 'PASS', f'PASS {title}'
+    if code == SKIPPED:
+        return 'SKIP', f'SKIP {title}: {reason}'
+    return 'FAIL', f'FAIL {title}: {reason or f"exit status {code}"}\n  see {directory}'
+
+
+def stop(*_):
+    interrupted.set()
+    for process in list(running):
+        process.kill()
+
+
+def parse_args(description):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    option = parser.add_argument
+    option('-k', metavar='NAME', action='append', help='only these cases (a shell pattern; may be repeated)')
+    option('-l', action='store_true', help='list the cases')
+    option('-j', metavar='N', type=int, default=2, help='run N cases at a time (2); each has a world of its own')
+    option('--keep', action='store_true', help='keep the directories of cases that pass, too')
+    option('--inside', metavar='NAME', help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main(suite, description, build=None):
+    """Run the cases that are registered by now, after `build`; the exit status."""
+    args = parse_args(description)
+    runs = os.path.join(kit.BUILD, 'test', suite, 'runs')
+    if args.inside:
+        return inside(args.inside, os.path.join(runs, args.inside))
+    names = [name for name in kit.CASES if any(fnmatch.fnmatch(name, pattern) for pattern in args.k or '*')]
+    if not names:
+        sys.exit('no such case')
+    if args.l:
+        print(*names, sep='\n')
+        return 0
+    if os.geteuid():
+        sys.exit('root is needed')
+    if build:
+        build()
+    for signo in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signo, stop)
+    verdicts = []
+    with concurrent.futures.ThreadPoolExecutor(args.j) as pool:
+        futures = [pool.submit(take, name, runs, f'{suite}/{name}', args.keep) for name in names]
+        for case in concurrent.futures.as_completed(futures):
+            verdict, line = case.result()
+            verdicts.append(verdict)
+            print(line, flush=True)
+    passed, failed, skipped = (verdicts.count(verdict) for verdict in ('PASS', 'FAIL', 'SKIP'))
+    print(f'{passed} passed, {failed} failed, {skipped} skipped')
+    return 1 if failed or interrupted.is_set() else 0
