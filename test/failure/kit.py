@@ -5,6 +5,7 @@ A case is a function that takes a Test. It runs as process 1 of namespaces of it
 behind ends with it, no other keeper is in reach, and every orphan becomes its child.
 """
 
+import functools
 import mmap
 import os
 import shutil
@@ -37,6 +38,13 @@ class Failure(Exception):
 
 class Skip(Exception):
     pass
+
+
+@functools.cache
+def fault_of_machine():
+    """A CRIU_FAULT without which criu does not work here, '' for none. It cannot be had together with another one."""
+    return subprocess.run([os.path.join(ROOT, 'scripts', 'criu-fault'), CRIU], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout.strip()
 
 
 def case(function):
@@ -252,6 +260,8 @@ class Test:
 
     def start(self, *command, images=None, log=None, env=(), strike='', **popen):
         environment = {**self.environment, **dict(env)}
+        if 'CRIU_FAULT' in dict(env) and fault_of_machine():
+            raise Skip(f'no hardware breakpoints: criu before 4.2 works with CRIU_FAULT={fault_of_machine()} only')
         if strike:
             environment.update(LD_PRELOAD=os.path.join(PROGRAMS, 'strike.so'), STRIKE=strike)
         environment = {name: value for name, value in environment.items() if value is not None}

@@ -89,6 +89,9 @@ bool criu_version(const char *criu, char *version, size_t size);
  */
 int exec_criu(char **argv);
 
+/* Does this machine stop at hardware breakpoints, as far as that can be tried? */
+bool breakpoints_work(void);
+
 /*
  * Does the dynamic loader ignore LD_PRELOAD when this user runs @criu? It does for a program with rights of its own,
  * file capabilities for instance (ld.so(8), secure-execution mode).

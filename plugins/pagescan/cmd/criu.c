@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * criu.c - pagescan criu ARGS...: run criu with the plugin preloaded. Calls find_criu, exec.
+ * criu.c - pagescan criu ARGS...: run criu with the plugin preloaded. Calls find_criu, breakpoints, exec.
  *
  * PAGESCAN_CRIU may name a script, and that may be the launcher or run `pagescan criu` otherwise. Then this program
  * runs a second time, with the first one's variables in its environment.
@@ -16,6 +16,8 @@
 
 #define PLUGIN		    "pagescan_plugin.so"
 #define CRIU_DEFAULT_LIBDIR "/usr/lib/criu" /* criu/include/plugin.h, CR_PLUGIN_DEFAULT */
+
+#define FI_NO_BREAKPOINTS   "130"
 
 /* Beside this program in a build tree, where `make install` put it otherwise. */
 static bool find_plugin(char path[PATH_MAX])
@@ -86,6 +88,13 @@ static void come_back(void)
 		unsetenv("LD_PRELOAD");
 }
 
+/* A fault by which criu is told to do without them (criu/include/fault-injection.h), unless it was given another one. */
+static void do_without_breakpoints(void)
+{
+	if (!getenv("CRIU_FAULT") && !breakpoints_work())
+		setenv("CRIU_FAULT", FI_NO_BREAKPOINTS, 1);
+}
+
 int exec_criu(char **argv)
 {
 	char plugin[PATH_MAX];
@@ -109,6 +118,7 @@ int exec_criu(char **argv)
 		return EXIT_FAILED;
 	}
 	offer_plugin_directory(plugin);
+	do_without_breakpoints();
 	ready = ignores_preload(criu);
 	if (ready)
 		complain("%s has capabilities or a set-id bit: LD_PRELOAD is ignored, criu goes on alone "
