@@ -294,6 +294,36 @@ static int list_areas(struct landing_task *task, struct pool_task *pool, const s
 	return err;
 }
 
+/* The last images' own pages, before tasks are forked: a page that is shared already would have to be copied first. */
+static int load_last(struct landing *landing, const struct landing_task *task, struct pool_task *pool, int dir,
+		     const struct image_runs *runs)
+{
+	struct load load = {
+		.landing = landing,
+		.task = pool,
+		.source = { .pid = task->pid, .round = landing->rounds, .runs = *runs },
+		.pages = -1,
+	};
+	int err = open_pages(&load, dir);
+
+	load.outline.v = calloc(task->nr + 1, sizeof(*load.outline.v));
+	if (!err && !load.outline.v)
+		err = -ENOMEM;
+	for (size_t i = 0; !err && i < task->nr; i++) {
+		const struct image_area *image = &task->areas[i].image;
+
+		if (task->areas[i].plain)
+			load.outline.v[load.outline.nr++] =
+				(struct pool_range){ image->start, image->end, landing_kind(image) };
+	}
+	if (!err)
+		err = load_runs(&load);
+	if (load.pages >= 0)
+		close(load.pages);
+	outline_fini(&load.outline);
+	return err ? err : keep_source(landing, &load.source);
+}
+
 static int settle_task(struct landing *landing, struct pool_task *pool, int dir)
 {
 	struct landing_task *task = &landing->tasks[landing->nr_tasks];
@@ -309,9 +339,13 @@ static int settle_task(struct landing *landing, struct pool_task *pool, int dir)
 		*task = (struct landing_task){ .pid = pool->pid, .here = true };
 		landing->nr_tasks++;
 		err = list_areas(task, pool, &areas);
+		if (!err)
+			err = load_last(landing, task, pool, dir, &runs);
 	}
-	image_runs_fini(&runs);
 	image_areas_fini(&areas);
+	if (!err)
+		return 0; /* the runs are the source's now */
+	image_runs_fini(&runs);
 	if (err != -ENOENT)
 		return err;
 	/* It has ended meanwhile. */
@@ -336,6 +370,8 @@ int landing_settle(struct landing *landing, const char *path, struct reason *why
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int err = dir < 0 ? -errno : image_read_tree(dir, &landing->tree);
 
+	if (++landing->rounds > POOL_ROUNDS && !err)
+		err = -ERANGE;
 	landing->tasks = calloc(landing->pool.nr + 1, sizeof(*landing->tasks));
 	if (!err)
 		err = landing->tasks ? make_mark(landing) : -ENOMEM;

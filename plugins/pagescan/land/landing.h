@@ -72,7 +72,7 @@ struct landing {
 int landing_load(struct landing *landing, const char *path, uint64_t *bytes, struct reason *why);
 
 /*
- * The last images are complete in @path: drop what they do not have. Their own pages are not loaded, CRIU reads them.
+ * The last images are complete in @path: load them, too, where something is held ready, and drop what they do not have.
  * Returns 0 or a negative errno with @why, as above.
  */
 int landing_settle(struct landing *landing, const char *path, struct reason *why);
