@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The product's scan, track, audit, image and copy, and bind's slots, as a library for programs that call their functions:
+# The product's rooms but cmd, and bind's slots, as a library for programs that call their functions:
 # $(O)/obj/libpagescan.a, to be linked with $(LIBS). Whoever includes this has set ROOT, O, CC, the flags of its own in
 # CFLAGS, and COMMAND_DIR, where the pagescan command is to be looked for.
 
 .DEFAULT_GOAL := all
 
 GEN := $(ROOT)/build/gen
-LIBS := -lprotobuf-c -lcap-ng -lseccomp -ldl -pthread
+LIBS := -lprotobuf-c -lcap-ng -lseccomp -llz4 -ldl -pthread
 
 override CFLAGS += -std=gnu11 -MMD -MP -Wall -Wextra -Wshadow -Wstrict-prototypes $(WERROR)
 override CPPFLAGS += -D_GNU_SOURCE -DPAGESCAN_SBINDIR='"$(COMMAND_DIR)"' -I$(ROOT)/criu/include \
@@ -18,8 +18,9 @@ Q := @
 say = @printf '  %-7s %s\n' $(1) $(2);
 endif
 
-SOURCES := $(foreach room,scan track audit copy image,$(wildcard $(ROOT)/plugins/pagescan/$(room)/*.c)) \
-	$(ROOT)/plugins/pagescan/bind/slots.c $(GEN)/pagescan.pb-c.c $(GEN)/images.pb-c.c $(GEN)/criu.pb-c.c
+SOURCES := $(foreach room,scan track audit image copy land move,$(wildcard $(ROOT)/plugins/pagescan/$(room)/*.c)) \
+	$(ROOT)/plugins/pagescan/bind/slots.c $(GEN)/pagescan.pb-c.c $(GEN)/images.pb-c.c $(GEN)/criu.pb-c.c \
+	$(GEN)/land.pb-c.c
 OBJS := $(patsubst %.c,$(O)/obj/%.o,$(notdir $(SOURCES)))
 vpath %.c $(sort $(dir $(SOURCES)))
 
