@@ -17,7 +17,7 @@
 #define PLUGIN		    "pagescan_plugin.so"
 #define CRIU_DEFAULT_LIBDIR "/usr/lib/criu" /* criu/include/plugin.h, CR_PLUGIN_DEFAULT */
 
-#define FI_NO_BREAKPOINTS   "130"
+#define FI_NO_BREAKPOINTS "130"
 
 /* Beside this program in a build tree, where `make install` put it otherwise. */
 static bool find_plugin(char path[PATH_MAX])

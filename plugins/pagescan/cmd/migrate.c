@@ -176,9 +176,14 @@ static void tell_doubt(const struct migrate *migrate, int script)
 	size_t len = 0;
 
 	packet[len++] = HOOK_DOUBT;
-	for (char **word = migrate->settle; *word && len + strlen(*word) + 1 < sizeof(packet); word++) {
-		strcpy(packet + len, *word);
-		len += strlen(*word) + 1;
+	for (char **word = migrate->settle; *word; word++) {
+		const size_t size = strlen(*word) + 1;
+
+		/* A part of a command is none. */
+		if (len + size > sizeof(packet))
+			return;
+		memcpy(packet + len, *word, size);
+		len += size;
 	}
 	(void)send(script, packet, len, MSG_NOSIGNAL);
 }

@@ -35,6 +35,7 @@ bool peer_parse(struct peer *peer, char *destination)
 /* As the shell there wants it: the remote end of ssh joins its arguments with spaces. Returns a string of the caller's. */
 static char *quoted(const char *text)
 {
+	static const char apostrophe[] = "'\\''";
 	char *all = malloc(4 * strlen(text) + 3), *to = all;
 
 	if (!all)
@@ -42,11 +43,12 @@ static char *quoted(const char *text)
 	*to++ = '\'';
 	for (; *text; text++) {
 		if (*text == '\'')
-			to = stpcpy(to, "'\\''");
+			to = mempcpy(to, apostrophe, sizeof(apostrophe) - 1);
 		else
 			*to++ = *text;
 	}
-	strcpy(to, "'");
+	*to++ = '\'';
+	*to = '\0';
 	return all;
 }
 

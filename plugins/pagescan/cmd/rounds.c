@@ -206,7 +206,7 @@ enum rounds_end rounds_make(struct rounds *rounds, const char **reason)
 		[CONVERGE_ENOUGH] = "as many rounds as were wanted, and the pause does not fit",
 	};
 	enum converge_verdict verdict = CONVERGE_GO_ON;
-	struct live_result result;
+	struct live_result result = { 0 };
 	bool live = true;
 	int err = 0;
 

@@ -103,8 +103,11 @@ static int map_piece(struct pool_task *task, uint64_t start, uint64_t end, unsig
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (kind & POOL_NORESERVE ? MAP_NORESERVE : 0);
 	const struct pool_block *block = block_of(task, start);
-	void *at = (void *)(block->base + (start - block->start));
+	void *at;
 
+	if (!block)
+		return -EFAULT;
+	at = (void *)(block->base + (start - block->start));
 	if (mmap(at, end - start, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
 		return -errno;
 	if (kind & POOL_HUGEPAGE && madvise(at, end - start, MADV_HUGEPAGE) < 0)
@@ -200,7 +203,7 @@ void *pool_at(const struct pool_task *task, uint64_t addr, uint64_t end, size_t 
 	*len = stop - addr;
 	for (uint64_t at = block->start + BLOCK; at < stop; at += BLOCK) {
 		next = block_of(task, at);
-		if (next->base - block->base != next->start - block->start) {
+		if (!next || next->base - block->base != next->start - block->start) {
 			*len = at - addr;
 			break;
 		}
@@ -231,8 +234,11 @@ int pool_set_round(struct pool_task *task, uint64_t start, uint64_t end, unsigne
 
 	for (uint64_t at = start, stop; at < end; at = stop) {
 		struct pool_block *block = block_of(task, at);
-		uint8_t **rounds = &block->rounds[(at - block->start) / GIB];
+		uint8_t **rounds;
 
+		if (!block)
+			return -EFAULT;
+		rounds = &block->rounds[(at - block->start) / GIB];
 		stop = (at & ~(GIB - 1)) + GIB;
 		stop = stop < end ? stop : end;
 		if (!*rounds && round)
@@ -267,13 +273,14 @@ void pool_inherit(const struct pool_task *task, bool inherit)
 {
 	for (size_t i = 0; i < task->nr_ranges; i++) {
 		const struct pool_range *range = &task->ranges[i];
-		size_t len;
+		size_t len = 0;
 
 		for (uint64_t at = range->start; at < range->end; at += len) {
 			void *here = pool_at(task, at, range->end, &len);
 
 			/* What has been moved into place is not there any more. */
-			(void)madvise(here, len, inherit ? MADV_DOFORK : MADV_DONTFORK);
+			if (!here || madvise(here, len, inherit ? MADV_DOFORK : MADV_DONTFORK) < 0)
+				break;
 		}
 	}
 }

@@ -59,7 +59,7 @@ static int begin_round(struct receive *receive, uint64_t number, struct reason *
 static bool is_name(const char *name, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)name[i]) && !memchr("-_.", name[i], 3))
+		if (!isalnum((unsigned char)name[i]) && name[i] != '-' && name[i] != '_' && name[i] != '.')
 			return false;
 	}
 	return len && len < sizeof(((struct receive *)0)->name) && *name != '.';
@@ -71,7 +71,7 @@ static int begin_file(struct receive *receive, const struct wire *wire, struct r
 
 	if (receive->dir < 0 || receive->file >= 0 || !is_name(name, wire->len) || !strcmp(name, IMAGE_PARENT))
 		return nonsense(why);
-	strcpy(receive->name, name);
+	memcpy(receive->name, name, wire->len + 1);
 	receive->file = openat(receive->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	return receive->file < 0 ? reason_set(why, -errno, "cannot make the image %s: %s", name, strerror(errno)) : 0;
 }

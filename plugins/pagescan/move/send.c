@@ -205,17 +205,20 @@ int send_directory(struct send *send, int dir, bool live, enum wire_type type, s
 	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
 	const struct dirent *entry;
-	int err = list ? 0 : reason_set(why, -errno, "cannot read the images: %s", strerror(errno));
+	int err = 0;
 
+	if (!list) {
+		reason_set(why, 0, "cannot read the images: %s", strerror(errno));
+		if (copy >= 0)
+			close(copy);
+		return -EIO;
+	}
 	while (!err && (entry = readdir(list))) {
 		const char *name = entry->d_name;
 
 		if (*name != '.' && strcmp(name, "criu.log") && !(live && !strncmp(name, "pages-", 6)))
 			err = send_file(send, dir, name, why);
 	}
-	if (list)
-		closedir(list);
-	else if (copy >= 0)
-		close(copy);
+	closedir(list);
 	return err ? err : wire_send(send->wire, type, NULL, 0, NULL, 0, why);
 }
