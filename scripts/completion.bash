@@ -26,6 +26,14 @@ _pagescan()
 			words="--help --tree --images-dir --downtime-limit --max-rounds --timeout --on-timeout"
 			words=$(_pagescan_value "$words --leave-running --jobs --max-bandwidth --json --")
 			;;
+		migrate)
+			words="--help --tree --downtime-limit --max-rounds --timeout --on-timeout --jobs --max-bandwidth"
+			words="$words --compress --no-warm --rsh --remote-pagescan --work-dir --json --"
+			words=$(_pagescan_value "$words")
+			;;
+		receive)
+			words=$(_pagescan_value "--help --images-dir --no-warm --settle --")
+			;;
 		watch)
 			words="--help --interval --count --json $(_pagescan_pids)"
 			;;
@@ -52,8 +60,9 @@ _pagescan_value()
 {
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-t | --tree) _pagescan_pids ;;
-	-D | --images-dir | --prev-images-dir) compgen -d -- "${COMP_WORDS[COMP_CWORD]}" ;;
+	-D | --images-dir | --prev-images-dir | --work-dir) compgen -d -- "${COMP_WORDS[COMP_CWORD]}" ;;
 	--on-timeout) echo cancel force ;;
+	--compress) echo lz4 ;;
 	*) echo "$1" ;;
 	esac
 }

@@ -30,6 +30,27 @@
  *                                                                   its own reset fails with an error
  *   it knows the hook PAUSE_DEVICES, as it does from 4.0 on         the size of its table of hooks (plugin.c)
  */
+/*
+ * And in `criu restore`, by bind/landing.c and land/place.c. Where a check fails the memory that is held ready is not
+ * used: CRIU maps and reads its own.
+ *
+ *   it imports mmap, mremap, preadv and syscall from libc           slots_find (landing.c)
+ *   tasks are made by syscall(clone3) with the pid of the image     a task that was made otherwise has no memory of ours
+ *   (clone-noasan.c)                                                and finds a mark wiped (place.c, MADV_WIPEONFORK)
+ *   a task reserves a region for its private areas by               the size has to be what mm-PID.img gives (place.c)
+ *   mmap(NULL, size, PROT_NONE) (mem.c, prepare_mappings)
+ *   maps them in it, all, in the image's order, one behind the      each address, size, protection and flags have to be
+ *   other (premap_priv_vmas); that has a parent chain of images     what the image gives (place.c)
+ *   goes on with the address that mmap returns                      it is the one that was asked for
+ *   reads their pages by preadv(2) of pages files                   file, offset and address have to be those that the
+ *   (process_async_reads)                                           page was read from (place.c)
+ *   makes no other use of these pages before                        PAGESCAN_VERIFY=1 compares them
+ *   the restorer unmaps all but that region (unmap_old_vmas)        test/zdtm: no area is there that was not before
+ *   --action-script runs at post-dump, while the tree is frozen,    pagescan migrate gets no answer, and the processes
+ *   and its failure lets the tree go on (cr_dump_finish);           go on
+ *   at post-restore, before anybody runs, and its failure ends
+ *   what was restored (restore_root_task)
+ */
 #ifndef PAGESCAN_CRIU_H
 #define PAGESCAN_CRIU_H
 
