@@ -113,7 +113,7 @@ $(O)/demo-writer: demo/writer.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
 check: setup
-	@$(MAKE) -s all
+	@$(MAKE) -s all $(O)/demo-writer
 	@$(MAKE) -s -C test/unit
 	@$(MAKE) -s -C test/unit SAN=1
 	@$(MAKE) -s -C test/fuzz
@@ -172,6 +172,7 @@ bench: setup
 	@$(MAKE) -s all $(O)/demo-writer
 	@bench/run
 	@bench/live
+	@bench/move
 
 lint: all
 	@test/lint
