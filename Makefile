@@ -35,6 +35,7 @@ LIB_OBJS := $(call room,scan) $(call room,track) $(call room,audit) $(O)/obj/tra
 	$(O)/obj/audit/images.pb-c.o
 LAND_OBJS := $(call room,image) $(call room,land) $(O)/obj/image/criu.pb-c.o $(O)/obj/land/land.pb-c.o
 LIVE_OBJS := $(call room,copy) $(call room,move)
+REPORT_OBJS := $(call room,report) $(O)/obj/report/style.o
 PLUGIN_OBJS := $(call room,bind)
 CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
@@ -68,7 +69,7 @@ $(O)/pagescan_plugin.so: $(filter-out $(COMMAND_OBJS),$(LIB_OBJS)) $(LAND_OBJS) 
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(O)/pagescan: $(LIB_OBJS) $(LAND_OBJS) $(LIVE_OBJS) $(CMD_OBJS)
+$(O)/pagescan: $(LIB_OBJS) $(LAND_OBJS) $(LIVE_OBJS) $(REPORT_OBJS) $(CMD_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) -Wl,--gc-sections $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(CMD_LIBS)
 
@@ -94,8 +95,20 @@ $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 
 $(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
 $(O)/obj/audit/chain.o: $(O)/gen/images.pb-c.h
-$(O)/obj/image/image.o $(O)/obj/image/read.o: $(O)/gen/criu.pb-c.h
+$(O)/obj/image/image.o $(O)/obj/image/read.o $(O)/obj/image/visit.o: $(O)/gen/criu.pb-c.h
 $(O)/obj/land/outline.o: $(O)/gen/land.pb-c.h
+
+# The stylesheet as a string.
+$(O)/gen/style.c: plugins/pagescan/report/style.css
+	$(call say,SED,$@)
+	$(Q)mkdir -p $(O)/gen
+	$(Q)(echo 'extern const char report_style[];' && echo 'const char report_style[] =' && \
+		sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< && echo ';') >$@
+
+$(O)/obj/report/style.o: $(O)/gen/style.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 setup:
 	@scripts/setup

@@ -37,6 +37,10 @@ _pagescan()
 		watch)
 			words="--help --interval --count --json $(_pagescan_pids)"
 			;;
+		report)
+			words="--help --output $(compgen -d -- "$word")"
+			words=$(_pagescan_value "$words")
+			;;
 		check | status)
 			words="--help --json"
 			;;
@@ -61,6 +65,7 @@ _pagescan_value()
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-t | --tree) _pagescan_pids ;;
 	-D | --images-dir | --prev-images-dir | --work-dir) compgen -d -- "${COMP_WORDS[COMP_CWORD]}" ;;
+	-o | --output) compgen -f -- "${COMP_WORDS[COMP_CWORD]}" ;;
 	--on-timeout) echo cancel force ;;
 	--compress) echo lz4 ;;
 	*) echo "$1" ;;

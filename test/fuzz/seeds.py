@@ -106,7 +106,29 @@ IN_PARENT, LAZY, PRESENT = 1, 2, 4
 YOUNG = pagemap((0x10000, 2, PRESENT, False), (0x20000, 16, IN_PARENT, True), (0x40000, 1, LAZY | PRESENT, False))
 OLD = pagemap((0x10000, 1, PRESENT, False), (0x20000, 8, PRESENT, False), (0x30000, 16, IN_PARENT, False))
 
+
+
+def image(kind, magic, *messages):
+    """An image of fuzz_visit.c, which takes the kind from the first byte."""
+    return bytes([kind]) + struct.pack('=II', 0x54564319, magic) + b''.join(
+        struct.pack('=I', len(m)) + m for m in messages)
+
+
+def area(start, end, shmid=0, status=1 << 9):
+    return field(14, field(1, start) + field(2, end) + field(4, shmid) + field(5, 3) + field(6, 2) +
+                 field(7, status))
+
+
+RUN = field(1, 0x10000) + field(2, 2) + field(4, 4)
 SEEDS = {
+    'visit': [
+        image(0, 0x56084025, field(1, 1), RUN, field(1, 0x20000) + field(2, 0) + field(3, 1) + field(5, 2**33)),
+        image(0, 0x56084025, field(1, 1), RUN, RUN), image(0, 0x56084025), image(0, 0x56084025, field(1, 1), b''),
+        image(1, 0x57492820, field(5, 0x7000) + area(0x1000, 0x3000, 5, 1 << 6) + area(0x6000, 0x8000)),
+        image(1, 0x57492820, field(5, 0) + area(0x3000, 0x3000)), image(1, 0x57492820, field(5, 0) + field(14, b'')),
+        image(2, 0x55053847, field(3, field(6, b'a command that is long'))), image(2, 0x55053847, field(3, b'')),
+        image(3, 0x56303138, field(2, 5) + field(3, field(6, b'/a/file')), field(2, 6)), image(3, 0x56303138, b'\xff'),
+    ],
     'chain': [
         YOUNG, YOUNG + OLD, YOUNG + OLD + OLD, pagemap(), pagemap(pages_id=9), pagemap(magic=1), YOUNG[:30],
         pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((2**64 - 0x1000, 2, PRESENT, True)),

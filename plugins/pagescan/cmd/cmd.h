@@ -17,6 +17,7 @@ int cmd_dump(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_pre_dump(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_untrack(int argc, char **argv);

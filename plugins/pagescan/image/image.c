@@ -88,6 +88,7 @@ int image_write_stats(int dir, const struct image_stats *stats)
 	Criu__DumpStats dump = CRIU__DUMP_STATS__INIT;
 	Criu__Stats message = CRIU__STATS__INIT;
 
+	dump.freezing_time = (uint32_t)stats->freezing;
 	dump.frozen_time = (uint32_t)stats->stopped;
 	dump.memwrite_time = (uint32_t)stats->written;
 	dump.pages_scanned = stats->pages_parent + stats->pages_written;
@@ -114,6 +115,7 @@ int image_read_stats(int dir, const char *path, struct image_stats *stats)
 	close(fd);
 	if (message && message->dump)
 		*stats = (struct image_stats){
+			.freezing = message->dump->freezing_time,
 			.stopped = message->dump->frozen_time,
 			.written = message->dump->memwrite_time,
 			.pages_parent = message->dump->pages_skipped_parent,

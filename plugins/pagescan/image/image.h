@@ -21,8 +21,12 @@
  */
 int image_write_inventory(int dir, uint64_t uptime);
 
-/* Counts are pages; @stopped is how long threads stood still, all together, and @written how long the round took, in us. */
+/*
+ * Counts are pages; @stopped is how long threads stood still, all together, and @written how long the round took, in us.
+ * @freezing: how long it took to stop the tree; 0 where nobody stopped it.
+ */
 struct image_stats {
+	uint64_t freezing;
 	uint64_t stopped;
 	uint64_t written;
 	uint64_t pages_parent;
