@@ -24,7 +24,8 @@ _pagescan()
 			;;
 		dump)
 			words="--help --tree --images-dir --downtime-limit --max-rounds --timeout --on-timeout"
-			words=$(_pagescan_value "$words --leave-running --jobs --max-bandwidth --json --")
+			words="$words --leave-running --page-server --address --port"
+			words=$(_pagescan_value "$words --jobs --max-bandwidth --json --")
 			;;
 		migrate)
 			words="--help --tree --downtime-limit --max-rounds --timeout --on-timeout --jobs --max-bandwidth"

@@ -13,8 +13,8 @@ import threading
 import time
 
 from chains import NO_RECORD_OF_IT, OLDER
-from kit import PAGESCAN, case, check, read_text, reap, variants, wait
-from server import Server, merge
+from kit import CRIU, PAGESCAN, case, check, read_text, reap, stats, variants, wait
+from server import Server, listens, merge
 
 NOTHING_LIVE = 'no task of the tree can be copied while it runs'
 
@@ -373,7 +373,8 @@ def whole_dump_that_criu_cannot_make(t):
 
 
 @variants(limit=['--downtime-limit', 'soon'], rounds=['--max-rounds', '-1'], time=['--timeout', '0'],
-          action=['--on-timeout', 'wait'], word=['word'])
+          action=['--on-timeout', 'wait'], word=['word'], address=['--page-server', '--port', '1'],
+          server=['--address', 'localhost', '--port', '1'])
 def whole_dump_with_wrong(t, options):
     t.start_victim()
     check(dump(t, *options, code=2).err, 'nothing was said')
@@ -387,6 +388,107 @@ def whole_dump_of_one_that_reads_past_its_page_tables(t):
     t.start_victim('direct')
     dump(t).said('a round stops it')
     dumped(t)
+
+
+class Servers(threading.Thread):
+    """Page servers for whole dumps, one after the other on one port: 1, 2, ... in server-all, up to so many."""
+
+    def __init__(self, t, most=100):
+        super().__init__(daemon=True)
+        self.t, self.most, self.runs, self.ended = t, most, [], False
+        with socket.create_server(('127.0.0.1', 0)) as free:
+            self.port = free.getsockname()[1]
+        self.options = '--page-server', '--address', '127.0.0.1', '--port', str(self.port)
+        self.serve()
+        wait(lambda: listens(self.port), 'page server')
+        self.start()
+
+    def serve(self):
+        number = len(self.runs) + 1
+        os.makedirs(self.t.path('server-all', str(number)))
+        args = ['--prev-images-dir', f'../{number - 1}'] if number > 1 else []
+        self.runs.append(self.t.start(CRIU, 'page-server', '-D', self.t.path('server-all', str(number)), '--address',
+                                      '127.0.0.1', '--port', str(self.port), '-v4', '-o', 'log', *args))
+
+    def run(self):
+        while not self.ended:
+            self.runs[-1].process.wait()
+            if self.ended or len(self.runs) == self.most:
+                return
+            time.sleep(0.3)  # it is not there at once
+            self.serve()
+
+    def end(self):
+        """Of all but the last, which waits for a client, each was content."""
+        self.ended = True
+        self.runs[-1].process.kill()
+        self.join(10)
+        codes = [run.process.wait() for run in self.runs[:-1]]
+        check(not any(codes), f'page servers ended with {codes}')
+
+
+def dumped_to_servers(t, servers):
+    t.victim.wait_dumped()
+    servers.end()
+    rounds = sorted(filter(str.isdigit, os.listdir(t.path('all'))), key=int)
+    for number in rounds:
+        check(not any(name.startswith('pages-') for name in os.listdir(t.path('all', number))), 'pages here')
+        shutil.copytree(t.path('server-all', number), t.path('all', number), symlinks=True, dirs_exist_ok=True,
+                        ignore=lambda _, found: {'parent', 'log'} & set(found))
+    check(stats.read(t.path('all/last/stats-dump'))['pages_skipped_parent'], 'the dump left nothing to its parents')
+    t.restore('all/last')
+    return rounds
+
+
+@case
+def whole_dump_to_page_servers(t):
+    t.start_victim('child')
+    servers = Servers(t)
+    dump(t, '--max-rounds', '3', '--downtime-limit', '1', *servers.options, code=3)
+    check(dumped_to_servers(t, servers) == ['1', '2', '3', '4'], 'other rounds')
+
+
+@case
+def whole_dump_to_page_servers_of_one_that_reads_past_its_page_tables(t):
+    """The connection that a live round could not use is criu's."""
+    t.start_victim('direct')
+    servers = Servers(t)
+    dump(t, '--max-rounds', '1', '--downtime-limit', '1', *servers.options, code=3).said('a round stops it')
+    t.victim.wait_dumped()
+    servers.end()
+    for number in '12':
+        check(any(name.startswith('pages-') for name in os.listdir(t.path('server-all', number))),
+              f'no pages of round {number}')
+
+
+@case
+def whole_dump_to_no_page_server(t):
+    t.start_victim()
+    with socket.create_server(('127.0.0.1', 0)) as closed:
+        port = closed.getsockname()[1]
+    dump(t, '--page-server', '--address', '127.0.0.1', '--port', str(port), code=1).said('cannot connect')
+    not_dumped(t)
+
+
+@case
+def whole_dump_whose_second_page_server_is_missing(t):
+    t.start_victim()
+    servers = Servers(t, most=1)
+    dump(t, '--downtime-limit', '1', *servers.options, code=1).said('cannot connect')
+    not_dumped(t)
+
+
+@case
+def whole_dump_interrupted_while_it_waits_for_a_page_server(t):
+    t.start_victim()
+    servers = Servers(t, most=1)
+    command = live_command(t, 'all', '--downtime-limit', '1', *servers.options)
+    command[1] = 'dump'
+    run = t.start(*command)
+    wait(lambda: os.path.exists(t.path('all/2')), 'the second round')
+    run.process.send_signal(signal.SIGINT)
+    run.finish().expect(4)
+    not_dumped(t)
 
 
 @case

@@ -232,7 +232,8 @@ def contrast(one, other):
 
 def schemes(page):
     """The stylesheet's colours: {name: (red, green, blue)}, in light and in the dark."""
-    found = [{name: tuple(bytes.fromhex(colour)) for name, colour in re.findall(r'--([a-z0-9]+): #([0-9a-f]{6})', block)}
+    found = [{name: tuple(bytes.fromhex(colour))
+              for name, colour in re.findall(r"--([a-z0-9]+): #([0-9a-f]{6})", block)}
              for block in re.findall(r':root {(.*?)}', page, re.DOTALL)]
     return {'light': found[0], 'dark': found[1]}
 

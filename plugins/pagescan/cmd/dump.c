@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dump.c - pagescan dump: live rounds until the pause is short, then criu's own dump. Calls rounds, live, progress.
+ * dump.c - pagescan dump: live rounds until the pause is short, then criu's own dump. Calls rounds, live, progress,
+ * page_server.
  *
  * One directory holds all: rounds 1, 2, ..., each the parent of the next, and `last`, a link to the dump, in the end.
  * While a file named `incomplete` is there it is not what its user asked for.
@@ -15,10 +16,14 @@
 #include "cmd.h"
 #include "image/image.h"
 #include "live.h"
+#include "page_server.h"
 #include "progress.h"
 #include "rounds.h"
 
 #define INCOMPLETE "incomplete"
+
+/* From one round to the next, until the page server of the next one listens. */
+#define SERVER_PATIENCE_S 10
 
 static const char usage[] =
 	"Usage: pagescan dump -t PID -D DIRECTORY [OPTIONS] [-- CRIU'S OPTIONS]\n"
@@ -33,6 +38,9 @@ static const char usage[] =
 	"      --timeout S            seconds for all rounds; then what --on-timeout says\n"
 	"      --on-timeout ACTION    cancel: leave the processes alone (the default); force: dump them\n"
 	"      --leave-running        the processes go on after the dump\n"
+	"      --page-server          send the pages to criu page-servers, one after the other, one a round\n"
+	"      --address ADDRESS      where they listen\n"
+	"      --port PORT\n"
 	"      --jobs N               threads that copy (1)\n"
 	"      --max-bandwidth RATE   bytes a second at most while the processes run, as in 800K, 200M, 1G\n"
 	"      --json                 print an object for each round and one in the end, a line each\n\n"
@@ -40,9 +48,44 @@ static const char usage[] =
 
 struct dump {
 	struct rounds rounds;
+	struct page_server page_server;
+	struct server server;
 	bool leave_running;
 	bool json;
 };
+
+/* For struct rounds, where pages go to page servers. */
+static int open_round(struct rounds *rounds, int dir)
+{
+	struct dump *dump = rounds->context;
+	const unsigned int patience = rounds->round > 1 ? SERVER_PATIENCE_S : 0;
+	struct reason why;
+	int err = page_server_connect(&dump->page_server, patience, &dump->server, &why);
+
+	(void)dir;
+	if (err && err != -EINTR)
+		complain("%s", why.text);
+	rounds->server = err ? NULL : &dump->server;
+	rounds->plan.sink = &dump->server.sink;
+	return err;
+}
+
+static int close_round(struct rounds *rounds, int dir, int result)
+{
+	(void)dir;
+	(void)result;
+	if (rounds->server)
+		server_close(rounds->server);
+	rounds->server = NULL;
+	return 0;
+}
+
+static int cancel(const struct dump *dump, const char *reason)
+{
+	rounds_untrack(&dump->rounds);
+	progress_end("cancelled", reason, -1, 0);
+	return EXIT_CANCELLED;
+}
 
 static int last_dump(struct dump *dump, enum rounds_end end, const char *reason)
 {
@@ -50,13 +93,18 @@ static int last_dump(struct dump *dump, enum rounds_end end, const char *reason)
 	struct rounds *rounds = &dump->rounds;
 	struct image_stats stats = { 0 };
 	char last[16];
-	int dir = rounds_next_directory(rounds);
+	int dir = rounds_next_directory(rounds), err;
 
 	if (dir < 0)
 		return EXIT_FAILED;
-	if (rounds_wait_criu(rounds, "dump", rounds_start_criu(rounds, "dump", options))) {
+	err = rounds->open ? rounds->open(rounds, dir) : 0;
+	if (!err)
+		err = rounds_wait_criu(rounds, "dump", rounds_start_criu(rounds, "dump", options));
+	if (rounds->close)
+		rounds->close(rounds, dir, err);
+	if (err) {
 		close(dir);
-		return EXIT_FAILED;
+		return err == -EINTR ? cancel(dump, "interrupted") : EXIT_FAILED;
 	}
 	if (image_read_stats(dir, IMAGE_STATS, &stats))
 		complain("cannot read what criu says of the dump in %s/%u/" IMAGE_STATS, rounds->images, rounds->round);
@@ -81,15 +129,13 @@ static int go(struct dump *dump)
 	case ROUNDS_FAILED:
 		return EXIT_FAILED;
 	case ROUNDS_CANCELLED:
-		rounds_untrack(&dump->rounds);
-		progress_end("cancelled", reason, -1, 0);
-		return EXIT_CANCELLED;
+		return cancel(dump, reason);
 	default:
 		return last_dump(dump, end, reason);
 	}
 }
 
-enum { LEAVE = ROUNDS_NEXT_OPTION, JSON };
+enum { LEAVE = ROUNDS_NEXT_OPTION, SERVER, ADDRESS, PORT, JSON };
 
 /* One option. Returns whether it is right; it has complained. */
 static bool take_option(struct dump *dump, int option)
@@ -97,6 +143,15 @@ static bool take_option(struct dump *dump, int option)
 	switch (option) {
 	case 'D':
 		dump->rounds.images = optarg;
+		return true;
+	case SERVER:
+		dump->page_server.wanted = true;
+		return true;
+	case ADDRESS:
+		dump->page_server.address = optarg;
+		return true;
+	case PORT:
+		dump->page_server.port = optarg;
 		return true;
 	case LEAVE:
 		dump->leave_running = true;
@@ -116,6 +171,9 @@ static int parse(int argc, char **argv, struct dump *dump)
 		ROUNDS_OPTIONS,
 		{ "images-dir", required_argument, NULL, 'D' },
 		{ "leave-running", no_argument, NULL, LEAVE },
+		{ "page-server", no_argument, NULL, SERVER },
+		{ "address", required_argument, NULL, ADDRESS },
+		{ "port", required_argument, NULL, PORT },
 		{ "json", no_argument, NULL, JSON },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -136,7 +194,7 @@ static int parse(int argc, char **argv, struct dump *dump)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	return -1;
+	return page_server_is_whole(&dump->page_server) ? -1 : EXIT_USAGE;
 }
 
 /* Mark the directory until all is done. Returns whether that could be. */
@@ -166,6 +224,11 @@ int cmd_dump(int argc, char **argv)
 	dump.rounds.dir = live_images(dump.rounds.images);
 	if (dump.rounds.dir < 0)
 		return EXIT_FAILED;
+	if (dump.page_server.wanted) {
+		dump.rounds.context = &dump;
+		dump.rounds.open = open_round;
+		dump.rounds.close = close_round;
+	}
 	progress_begin(dump.json, dump.rounds.converge.limit);
 	status = mark_incomplete(&dump.rounds) ? go(&dump) : EXIT_FAILED;
 	if (status == EXIT_FAILED)

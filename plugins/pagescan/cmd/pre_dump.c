@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pre_dump.c - pagescan pre-dump: one live round of a process tree. Calls live, live_round, files, server.
+ * pre_dump.c - pagescan pre-dump: one live round of a process tree. Calls live, live_round, files, page_server.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -11,8 +11,8 @@
 
 #include "cmd.h"
 #include "copy/files.h"
-#include "copy/server.h"
 #include "live.h"
+#include "page_server.h"
 
 static const char usage[] =
 	"Usage: pagescan pre-dump -t PID -D DIRECTORY [OPTIONS]\n"
@@ -52,9 +52,7 @@ static int print_result(const struct live_result *result, bool json)
 struct options {
 	struct live_request request;
 	const char *images;
-	const char *address;
-	const char *port;
-	bool page_server;
+	struct page_server page_server;
 	bool json;
 };
 
@@ -93,13 +91,13 @@ static int parse(int argc, char **argv, struct options *options)
 			request->parent = optarg;
 			break;
 		case SERVER:
-			options->page_server = true;
+			options->page_server.wanted = true;
 			break;
 		case ADDRESS:
-			options->address = optarg;
+			options->page_server.address = optarg;
 			break;
 		case PORT:
-			options->port = optarg;
+			options->page_server.port = optarg;
 			break;
 		case JOBS:
 			if (parse_number("jobs", optarg, 1, COPY_JOBS, &number))
@@ -121,34 +119,13 @@ static int parse(int argc, char **argv, struct options *options)
 			return EXIT_USAGE;
 		}
 	}
-	if (options->page_server ? !options->address || !options->port : options->address || options->port) {
-		complain("--page-server, --address and --port go together");
+	if (!page_server_is_whole(&options->page_server))
 		return EXIT_USAGE;
-	}
 	if (optind < argc || !request->pid || !options->images) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
 	return -1;
-}
-
-/*
- * CRIU's page servers and those who send to them are expected to be of one version: the criu found here tells what the
- * server speaks. Returns 1 for 4.2 or later, 0, or a negative errno with @why.
- */
-static int is_wide(struct reason *why)
-{
-	char *criu = find_criu(), version[64];
-	int major, minor, known;
-
-	known = criu && criu_version(criu, version, sizeof(version)) &&
-		sscanf(version, "Version: %d.%d", &major, &minor) == 2;
-	free(criu);
-	if (!known)
-		return reason_set(why, -ENOENT,
-				  "there is no criu here, whose version would tell how the page server talks; install "
-				  "it, or set PAGESCAN_CRIU");
-	return major > 4 || (major == 4 && minor >= 2);
 }
 
 /* One round to where the pages shall go. Returns 0 or a negative errno with @why. */
@@ -158,14 +135,12 @@ static int make_round(struct options *options, struct live_result *result, struc
 	struct files files;
 	int err;
 
-	if (!options->page_server) {
+	if (!options->page_server.wanted) {
 		files_init(&files, options->request.dir);
 		options->request.plan.sink = &files.sink;
 		return live_round(&options->request, result, why);
 	}
-	err = is_wide(why);
-	if (err >= 0)
-		err = server_connect(&server, options->address, options->port, err, why);
+	err = page_server_connect(&options->page_server, 0, &server, why);
 	if (err)
 		return err;
 	options->request.plan.sink = &server.sink;

@@ -40,7 +40,7 @@ static void on_alarm_cancel(int signal)
 
 pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *const options[])
 {
-	char pid[16], parent[32], path[4096];
+	char pid[16], parent[32], path[4096], sock[16];
 	const char *fixed[] = { "criu", action, "--track-mem", "-t", pid, "-D", path, "-o", "criu.log", NULL };
 	char **argv = calloc((size_t)rounds->nr_criu_options + 32, sizeof(*argv));
 	int nr = 0;
@@ -59,6 +59,13 @@ pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *c
 		argv[nr++] = (char *)"--prev-images-dir";
 		argv[nr++] = parent;
 	}
+	/* A page server waits for its one client, and that is us. */
+	if (rounds->server) {
+		snprintf(sock, sizeof(sock), "%d", server_for_criu(rounds->server));
+		argv[nr++] = (char *)"--page-server";
+		argv[nr++] = (char *)"--ps-socket";
+		argv[nr++] = sock;
+	}
 	for (; *options; options++)
 		argv[nr++] = *options;
 	for (int i = 0; i < rounds->nr_criu_options; i++)
@@ -71,6 +78,8 @@ pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *c
 		setsid();
 		/* What it prints is not for our stdout. */
 		dup2(STDERR_FILENO, STDOUT_FILENO);
+		if (rounds->server)
+			fcntl(rounds->server->sock, F_SETFD, 0);
 		_exit(exec_criu(argv));
 	}
 	free(argv);

@@ -10,15 +10,18 @@
 #include "copy/converge.h"
 #include "copy/files.h"
 #include "copy/live_round.h"
+#include "copy/server.h"
 
 /*
- * What is wanted, and how far it is. @dir and @images: the directory of all rounds, open, and its path, for messages and
- * criu. @round: the last one that was begun. @timeout: seconds for all rounds, 0 for no limit; then the dump is forced
- * or cancelled. @throughput: bytes a second, as measured so far. @extra_pause: seconds that a pause takes beyond a dump's.
+ * What is wanted, and how far it is. @dir and @images: the directory of all rounds, open, and its path, for messages
+ * and criu. @round: the last one that was begun. @timeout: seconds for all rounds, 0 for no limit; then the dump is
+ * forced or cancelled. @throughput: bytes a second, as measured so far. @extra_pause: seconds that a pause takes beyond
+ * a dump's.
  *
  * Where they are not NULL: @open is called when a round begins in directory @dir and tells its sink, which is @files
  * otherwise; @close when it is over, with its result; it may find that another round is wanted before the dump (1).
- * Both return a negative errno after a complaint. @context is theirs.
+ * Both return a negative errno after a complaint, or -EINTR without one. @context is theirs. @server: the connection
+ * that criu goes on with, NULL where its pages stay here.
  */
 struct rounds {
 	int pid;
@@ -37,6 +40,7 @@ struct rounds {
 	int (*open)(struct rounds *rounds, int dir);
 	int (*close)(struct rounds *rounds, int dir, int result);
 	void *context;
+	struct server *server;
 };
 
 /* What to start with. */

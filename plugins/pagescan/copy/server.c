@@ -236,6 +236,15 @@ int server_connect(struct server *server, const char *address, const char *port,
 	return 0;
 }
 
+int server_for_criu(struct server *server)
+{
+	const struct timeval forever = { 0 };
+
+	setsockopt(server->sock, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
+	setsockopt(server->sock, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever));
+	return server->sock;
+}
+
 void server_close(struct server *server)
 {
 	close(server->sock);

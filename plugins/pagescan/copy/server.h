@@ -26,6 +26,12 @@ struct server {
  */
 int server_connect(struct server *server, const char *address, const char *port, bool wide, struct reason *why);
 
+/*
+ * Let criu go on with the connection (criu --ps-socket), which waits as long as it likes. Returns the socket, which stays
+ * the server's.
+ */
+int server_for_criu(struct server *server);
+
 /* Hang up. A server that has not heard that all is done (the sink's finish) takes it for a failure. */
 void server_close(struct server *server);
 
