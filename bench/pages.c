@@ -16,9 +16,6 @@
  * reset protected is written again. Untimed, the lists of pages that the ways found are compared ("agree").
  *
  * pages hold SHAPE MIB: the child alone, serving requests on stdin and stdout; bench/run takes it through criu.
- *
- * Linked with the objects of scan and track; the keeper, a process of its own, is two functions here. Whole criu runs
- * pay for the real one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,40 +24,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "track/keeper.h"
-#include "track/tracker.h"
+#include "pages.h"
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
-
-#define PAGE	  4096UL
-#define HUGE_PAGE (2UL << 20)
-#define TIB	  (1UL << 40)
-
-/* criu/pagemap-cache.c */
-#define CRIU_VEC_LEN	32768
-#define CRIU_WINDOW	(2UL << 20)
-#define CRIU_WINDOW_GAP (CRIU_WINDOW / 4)
-
-#define POPULATED (PAGESCAN_PRESENT | PAGESCAN_SWAPPED)
-
-static void __attribute__((noreturn)) die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "pages: %s: %s\n", what, errno ? strerror(errno) : "failed");
 	exit(1);
 }
 
-static void *map(size_t bytes, int flags, int fd)
+void *map(size_t bytes, int flags, int fd)
 {
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | flags, fd, 0);
 
@@ -69,8 +48,7 @@ static void *map(size_t bytes, int flags, int fd)
 	return memory;
 }
 
-/* The time of this thread alone, none of which it spends asleep: others on the machine are not measured. */
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
 	struct timespec ts;
 
@@ -78,212 +56,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000UL + (uint64_t)ts.tv_nsec;
 }
 
-/* ---- the process that has the memory ---- */
-
-/* Page number i lies in group i / @group; groups begin @pitch bytes apart. */
-struct memory {
-	char *base;
-	uint64_t pages;
-	uint64_t group;
-	uint64_t pitch;
-};
-
-static char *page_at(const struct memory *memory, uint64_t i)
-{
-	return memory->base + i / memory->group * memory->pitch + i % memory->group * PAGE;
-}
-
-static void fill(const struct memory *memory)
-{
-	for (uint64_t i = 0; i < memory->pages; i++)
-		*(volatile uint64_t *)page_at(memory, i) = i + 1;
-}
-
-static struct memory make_flat(uint64_t mib, int advice)
-{
-	struct memory memory = { .pages = mib * 256, .group = mib * 256 };
-	uintptr_t area = (uintptr_t)map(mib * HUGE_PAGE / 2 + HUGE_PAGE, MAP_ANONYMOUS, -1);
-
-	memory.base = (char *)((area + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
-	madvise(memory.base, memory.pages * PAGE, advice);
-	fill(&memory);
-	return memory;
-}
-
-static struct memory make_dense(uint64_t mib)
-{
-	return make_flat(mib, MADV_NOHUGEPAGE);
-}
-
-static struct memory make_thp(uint64_t mib)
-{
-	return make_flat(mib, MADV_HUGEPAGE);
-}
-
-/* As a garbage collector's heap: the pages lie at the beginning of an area four times as large. */
-static struct memory make_heap(uint64_t mib)
-{
-	struct memory memory = { .pages = mib * 256, .group = mib * 256 };
-
-	memory.base = map(mib << 22, MAP_ANONYMOUS | MAP_NORESERVE, -1);
-	madvise(memory.base, mib << 22, MADV_NOHUGEPAGE);
-	fill(&memory);
-	return memory;
-}
-
-/* The kernel may leave pages in memory; the parent tells how many are out. */
-static struct memory make_swap(uint64_t mib)
-{
-	struct memory memory = make_dense(mib);
-
-	if (madvise(memory.base, memory.pages * PAGE, MADV_PAGEOUT))
-		die("MADV_PAGEOUT");
-	return memory;
-}
-
-/* All of the file is in memory, every other MiB of it as pages of the process's own. */
-static struct memory make_file(uint64_t mib)
-{
-	struct memory memory = { .pages = mib * 128, .group = 256, .pitch = 512 * PAGE };
-	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
-
-	if (fd < 0 || ftruncate(fd, (off_t)(mib << 20)))
-		die("a file in the current directory");
-	memory.base = map(mib << 20, 0, fd);
-	close(fd);
-	for (uint64_t at = 0; at < mib << 20; at += PAGE)
-		(void)*(volatile char *)(memory.base + at);
-	fill(&memory);
-	return memory;
-}
-
-static struct memory make_tib(uint64_t pitch)
-{
-	struct memory memory = { .pages = 1000, .group = 1, .pitch = pitch };
-
-	memory.base = map(TIB, MAP_ANONYMOUS | MAP_NORESERVE, -1);
-	madvise(memory.base, TIB, MADV_NOHUGEPAGE);
-	fill(&memory);
-	return memory;
-}
-
-/* Each page has a page table of its own; ... */
-static struct memory make_near(uint64_t mib)
-{
-	(void)mib;
-	return make_tib(HUGE_PAGE);
-}
-
-/* ... and a directory of page tables too, the worst there is: half a million empty entries to walk. */
-static struct memory make_far(uint64_t mib)
-{
-	(void)mib;
-	return make_tib(TIB / 1000 / PAGE * PAGE);
-}
-
-/* 10,000 areas of 64 KiB, a page without a mapping between each two. */
-static struct memory make_areas(uint64_t mib)
-{
-	struct memory memory = { .pages = 160000, .group = 16, .pitch = 17 * PAGE };
-
-	(void)mib;
-	memory.base = map(memory.pages / memory.group * memory.pitch, MAP_ANONYMOUS | MAP_NORESERVE, -1);
-	for (uint64_t i = 0; i < memory.pages; i += memory.group)
-		munmap(page_at(&memory, i) + memory.group * PAGE, PAGE);
-	fill(&memory);
-	return memory;
-}
-
-static const struct shape {
-	const char *name;
-	struct memory (*make)(uint64_t mib);
-} shapes[] = {
-	{ "dense", make_dense }, { "heap", make_heap }, { "thp", make_thp },	 { "file", make_file },
-	{ "near", make_near },	 { "far", make_far },	{ "areas", make_areas }, { "swap", make_swap },
-};
-
-/* Maps [0, 2^bits) onto itself in an order that looks random. */
-static uint64_t scramble(uint64_t i, unsigned int bits)
-{
-	const uint64_t mask = (1UL << bits) - 1;
-
-	for (int round = 0; round < 3; round++) {
-		i = (i * 0x9e3779b97f4a7c15UL + 0x7f4a7c15UL) & mask;
-		i ^= i >> (bits / 2 + 1);
-	}
-	return i;
-}
-
-/* Write to @count pages in runs of @run: the same ones each time. */
-static void write_pages(const struct memory *memory, uint64_t count, uint64_t run)
-{
-	const uint64_t slots = memory->pages / run;
-	unsigned int bits = 1;
-	uint64_t left = count / run;
-
-	while (1UL << bits < slots)
-		bits++;
-	for (uint64_t i = 0; left && i < 1UL << bits; i++) {
-		uint64_t slot = scramble(i, bits);
-
-		if (slot >= slots)
-			continue;
-		for (uint64_t page = slot * run; page < (slot + 1) * run; page++)
-			++*(volatile uint64_t *)page_at(memory, page);
-		left--;
-	}
-}
-
-/* Known to bench/run. READY: the memory is made, and its number of pages; WRITE: @a pages in runs of @b. */
-enum op { READY, WRITE, SYSCALL };
-
-struct request {
-	uint64_t op;
-	uint64_t a;
-	uint64_t b;
-};
-
-static void serve(const struct shape *shape, uint64_t mib, int in, int out)
-{
-	const struct memory memory = shape->make(mib);
-	struct request request;
-
-	while (read(in, &request, sizeof(request)) == sizeof(request)) {
-		int64_t reply = (int64_t)memory.pages;
-
-		if (request.op == WRITE) {
-			write_pages(&memory, request.a, request.b);
-		} else if (request.op == SYSCALL) {
-			reply = syscall((long)request.a, request.b, 0, 0, 0, 0, 0);
-			reply = reply < 0 ? -errno : reply;
-		}
-		if (write(out, &reply, sizeof(reply)) != sizeof(reply))
-			return;
-	}
-}
-
-/* ---- what the ways have in common ---- */
-
-struct task {
-	int sock;
-	int proc_dir;
-	int pagemap_fd;
-	struct areas areas;
-	uint64_t *map;
-	struct pagescan_region *vec;
-	uint64_t zero_frame;
-};
-
-/* The round that the project's tracker is in, the images it builds on, and what it cost before it read any page. */
-static struct {
-	uint64_t open_ns;
-	struct pagescan_kernel kernel;
-	struct epoch_record record;
-	struct epoch_image parent;
-	struct tracker tracker;
-} round_now;
-
-static int64_t ask_child(const struct task *task, enum op op, uint64_t a, uint64_t b)
+int64_t ask_child(const struct task *task, enum op op, uint64_t a, uint64_t b)
 {
 	const struct request request = { op, a, b };
 	int64_t reply;
@@ -293,259 +66,6 @@ static int64_t ask_child(const struct task *task, enum op op, uint64_t a, uint64
 		die("the child does not answer");
 	return reply;
 }
-
-/* What a way found. The lists are kept in the untimed run only; @dirty is filled by the ways that can tell. */
-struct found {
-	uint64_t pages;
-	uint64_t swapped;
-	bool keep;
-	struct pagescan_regions all;
-	struct pagescan_regions dirty;
-};
-
-static inline void found_add(struct found *found, uint64_t start, uint64_t end, uint64_t categories)
-{
-	found->pages += (end - start) / PAGE;
-	if (categories & PAGESCAN_SWAPPED)
-		found->swapped += (end - start) / PAGE;
-	if (found->keep && (pagescan_regions_add(&found->all, start, end, 0) ||
-			    ((categories & PAGESCAN_SOFT_DIRTY) && pagescan_regions_add(&found->dirty, start, end, 0))))
-		die("a list of pages");
-}
-
-static void found_fini(struct found *found)
-{
-	pagescan_regions_fini(&found->all);
-	pagescan_regions_fini(&found->dirty);
-}
-
-/*
- * A window as CRIU fills it: from the area's start to its end, or to the end of the 2 MiB that hold this and more
- * small areas (criu/pagemap-cache.c, pmc_fill_cache).
- */
-static uint64_t window_end(const struct areas *areas, size_t at)
-{
-	const struct area *area = &areas->v[at];
-	uint64_t low = area->start & ~(CRIU_WINDOW - 1), high = low + CRIU_WINDOW;
-
-	if (area->end - area->start < CRIU_WINDOW && area->start - low < CRIU_WINDOW_GAP && at + 1 < areas->nr &&
-	    areas->v[at + 1].end <= high)
-		return high;
-	return area->end;
-}
-
-/* CRIU dumps pages of private memory; what is not readable it cannot reach. */
-static bool is_asked(const struct area *area)
-{
-	return area->trackable;
-}
-
-static void read_areas(struct task *task)
-{
-	areas_fini(&task->areas);
-	if (areas_read(task->proc_dir, &task->areas))
-		die("maps");
-}
-
-/* ---- (a) read pagemap ---- */
-
-static void read_pagemap(const struct task *task, uint64_t start, uint64_t end)
-{
-	size_t size = (end - start) / PAGE * sizeof(*task->map);
-
-	for (size_t at = 0; at < size;) {
-		ssize_t got = pread(task->pagemap_fd, (char *)task->map + at, size - at,
-				    (off_t)(start / PAGE * sizeof(*task->map) + at));
-
-		if (got <= 0)
-			die("pagemap");
-		at += (size_t)got;
-	}
-}
-
-/* As CRIU decides over an entry (criu/mem.c, should_dump_page). */
-static void pagemap_way(struct task *task, struct found *found)
-{
-	uint64_t start = 0, end = 0;
-
-	read_areas(task);
-	for (size_t i = 0; i < task->areas.nr; i++) {
-		const struct area *area = &task->areas.v[i];
-
-		if (!is_asked(area))
-			continue;
-		if (start > area->start || end < area->end) {
-			start = area->start;
-			end = window_end(&task->areas, i);
-			read_pagemap(task, start, end);
-		}
-		for (uint64_t addr = area->start; addr < area->end; addr += PAGE) {
-			uint64_t pme = task->map[(addr - start) / PAGE];
-
-			if ((pme & PME_GUARD) || (area->file && (pme & PME_FILE)) || !(pme & (PME_PRESENT | PME_SWAP)))
-				continue;
-			if ((pme & PME_PRESENT) && (pme & PME_FRAME_MASK) == task->zero_frame)
-				continue;
-			found_add(found, addr, addr + PAGE,
-				  (pme & PME_SWAP ? PAGESCAN_SWAPPED : 0) |
-					  (pme & PME_UFFD_WP ? 0 : PAGESCAN_SOFT_DIRTY));
-		}
-	}
-}
-
-/* ---- (b) CRIU's mask, asked of the kernel, and (c) asked of the tracker ---- */
-
-struct answerer {
-	int pagemap_fd;
-	struct snapshot *snapshot; /* NULL: the kernel */
-};
-
-/* CRIU's cache of regions: what is known of [start, end). */
-struct window {
-	uint64_t start;
-	uint64_t end;
-	int nr;
-	int at;
-};
-
-static void fill_window(const struct task *task, const struct answerer *from, struct window *window, uint64_t start,
-			uint64_t end)
-{
-	struct pagescan_ioctl_arg arg = snapshot_question(start, end, task->vec, CRIU_VEC_LEN);
-	int nr;
-
-	if (round_now.kernel.guard)
-		arg.return_mask |= PAGESCAN_GUARD;
-	nr = from->snapshot ? snapshot_scan(from->snapshot, &arg) : ioctl(from->pagemap_fd, PAGESCAN_IOCTL, &arg);
-	if (nr < 0)
-		die(from->snapshot ? "snapshot_scan" : "PAGEMAP_SCAN");
-	*window = (struct window){ .start = start, .end = arg.walk_end, .nr = nr };
-}
-
-/* CRIU's way through its regions, by the region where it goes by the page (criu/mem.c, should_dump_page). */
-static void mask_way(const struct task *task, const struct answerer *from, struct found *found)
-{
-	struct window window = { 0 };
-
-	for (size_t i = 0; i < task->areas.nr; i++) {
-		const struct area *area = &task->areas.v[i];
-		uint64_t addr = area->start;
-
-		if (!is_asked(area))
-			continue;
-		if (window.start > area->start || window.end < area->end)
-			fill_window(task, from, &window, area->start, window_end(&task->areas, i));
-		while (addr < area->end) {
-			const struct pagescan_region *region;
-
-			if (addr >= window.end)
-				fill_window(task, from, &window, addr, area->end);
-			while (window.at < window.nr && task->vec[window.at].end <= addr)
-				window.at++;
-			region = &task->vec[window.at];
-			if (window.at == window.nr) {
-				addr = window.end;
-			} else if (region->start > addr) {
-				addr = region->start;
-			} else {
-				uint64_t end = region->end < area->end ? region->end : area->end;
-
-				if (!(region->categories & PAGESCAN_GUARD))
-					found_add(found, addr, end, region->categories);
-				addr = end;
-			}
-		}
-	}
-}
-
-static void criu_mask_way(struct task *task, struct found *found)
-{
-	read_areas(task);
-	mask_way(task, &(struct answerer){ .pagemap_fd = task->pagemap_fd }, found);
-}
-
-/* ---- (c)'s surroundings ---- */
-
-static struct {
-	int uffd;
-	struct epoch epoch;
-} keeper = { .uffd = -1 };
-
-int keeper_get(const struct identity *id, struct epoch *epoch, int *uffd, struct reason *why)
-{
-	(void)id;
-	(void)why;
-	if (keeper.uffd < 0)
-		return -ENOENT;
-	*epoch = keeper.epoch;
-	*uffd = fcntl(keeper.uffd, F_DUPFD_CLOEXEC, 0);
-	return 0;
-}
-
-int keeper_put(const struct identity *id, const struct epoch *epoch, int uffd, struct reason *why)
-{
-	(void)id;
-	(void)why;
-	if (keeper.uffd < 0)
-		keeper.uffd = fcntl(uffd, F_DUPFD_CLOEXEC, 0);
-	keeper.epoch = *epoch;
-	return 0;
-}
-
-static void keeper_forget(void)
-{
-	if (keeper.uffd >= 0)
-		close(keeper.uffd);
-	keeper.uffd = -1;
-}
-
-static int child_syscall(void *ctx, long nr, const unsigned long args[6], long *result)
-{
-	*result = ask_child(ctx, SYSCALL, (uint64_t)nr, args[0]);
-	return 0;
-}
-
-static void pagescan_way(struct task *task, struct found *found)
-{
-	const struct remote remote = { child_syscall, task };
-	struct tracker *tracker = &round_now.tracker;
-	uint64_t start = now_ns();
-	struct identity id;
-
-	if (identity_read(task->proc_dir, &id))
-		die("the child's stat");
-	if (tracker_open(tracker, task->proc_dir, &id, &round_now.kernel, &round_now.parent, "") ||
-	    tracker_begin(tracker, &remote) || tracker->uffd < 0 || tracker->trusted != !!round_now.parent.nr)
-		die(tracker->why.text);
-	round_now.open_ns = now_ns() - start;
-	mask_way(task, &(struct answerer){ .snapshot = &tracker->snapshot }, found);
-}
-
-static void pagescan_reset(void)
-{
-	struct tracker_summary summary;
-
-	if (tracker_reset(&round_now.tracker, &round_now.record, &summary))
-		die(round_now.tracker.why.text);
-}
-
-/* What a tracker would do that knows nothing but CRIU's mask. */
-static void protect_all(const struct task *task, int uffd)
-{
-	const struct pagescan_query query = { .anyof = POPULATED, .excluded = PAGESCAN_PFNZERO | PAGESCAN_FILE };
-
-	for (size_t i = 0; i < task->areas.nr; i++) {
-		const struct area *area = &task->areas.v[i];
-
-		if (!is_asked(area))
-			continue;
-		if ((!round_now.parent.nr && uffd_register(uffd, area->start, area->end)) ||
-		    pagescan_protect(task->pagemap_fd, area->start, area->end, &query, NULL))
-			die("write-protecting");
-	}
-}
-
-/* ---- measuring ---- */
 
 enum { PAGEMAP, CRIU_MASK, PAGESCAN, WAYS, OPEN = WAYS, RESET, RESET_ALL, TIMES };
 
@@ -706,15 +226,6 @@ static void task_init(struct task *task, int pid, int sock)
 	}
 	task->map = map(longest / PAGE * sizeof(*task->map), MAP_ANONYMOUS, -1);
 	task->vec = map(CRIU_VEC_LEN * sizeof(*task->vec), MAP_ANONYMOUS, -1);
-}
-
-static const struct shape *find_shape(const char *name)
-{
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
-		if (!strcmp(shapes[i].name, name))
-			return &shapes[i];
-	}
-	return NULL;
 }
 
 static int usage(void)
