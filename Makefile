@@ -40,8 +40,8 @@ PLUGIN_OBJS := $(call room,bind)
 CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
 CMD_LIBS := $(LIBS) -lcap-ng -lseccomp -ljansson -llz4
-# Of the command alone; nothing of it runs inside CRIU: the keeper's process, and what live rounds do.
-COMMAND_OBJS := $(addprefix $(O)/obj/track/,confine.o keeper_server.o live.o arm.o thread.o)
+# Of the command alone; nothing of it runs inside CRIU: the keeper's process, what live rounds do, names of containers.
+COMMAND_OBJS := $(addprefix $(O)/obj/track/,confine.o container.o keeper_server.o live.o arm.o thread.o)
 
 all: $(O)/pagescan_plugin.so $(O)/pagescan
 

@@ -77,8 +77,9 @@ def status_of_tracked(t):
     answer = ask(t, 'status')
     check([task['pid'] for task in answer] == sorted([*t.victim.pids, other.pid]), f'{answer}')
     for task in answer:
-        check(set(task) == {'pid', 'command', 'since', 'epoch', 'areas', 'protected_bytes'}, f'fields {set(task)}')
-        check(task['command'] == 'victim' and before <= task['since'] <= time.time(), f'{task}')
+        check(set(task) == {'pid', 'command', 'container', 'since', 'epoch', 'areas', 'protected_bytes'}, f'{set(task)}')
+        check(task['command'] == 'victim' and not task['container'], f'{task}')
+        check(before <= task['since'] <= time.time(), f'{task}')
         check(task['epoch'] == (1 if task['pid'] == other.pid else 2), f'{task}')
         check(task['areas'] > 5 and 1 << 20 < task['protected_bytes'] < 16 << 20, f'{task}')
     lines = t.pagescan('status').expect(0).out.splitlines()

@@ -59,10 +59,12 @@
 	X(fork, -1, EAGAIN)                  \
 	X(fread, 0, EIO)                     \
 	X(fstat, -1, ENOMEM)                 \
+	X(fstatat, -1, EACCES)               \
 	X(fstatfs, -1, EIO)                  \
 	X(ftruncate, -1, ENOSPC)             \
 	X(getline, -1, ENOMEM)               \
 	X(__getdelim, -1, ENOMEM)            \
+	X(getdelim, -1, ENOMEM)              \
 	X(getaddrinfo, EAI_AGAIN, 0)         \
 	X(getrandom, -1, EAGAIN)             \
 	X(getrlimit, -1, EPERM)              \

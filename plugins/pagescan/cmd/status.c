@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * status.c - pagescan status: what is tracked. Calls keeper (which tasks), scan (how much of their memory).
+ * status.c - pagescan status: what is tracked. Calls keeper (which tasks), scan (how much of their memory), container.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,13 +13,24 @@
 
 #include "cmd.h"
 #include "scan/areas.h"
+#include "track/container.h"
 #include "track/keeper.h"
 
 struct task {
 	char comm[32];
+	char container[CONTAINER_NAME];
 	uint64_t areas;
 	uint64_t protected_bytes;
 };
+
+/* Who names a task or a control group may take any bytes, terminal commands and what is not UTF-8 too. */
+static void make_printable(char *text)
+{
+	for (; *text; text++) {
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+	}
+}
 
 static int read_comm(int dir, struct task *task)
 {
@@ -34,11 +45,7 @@ static int read_comm(int dir, struct task *task)
 	close(fd);
 	task->comm[len > 0 ? len : 0] = '\0';
 	task->comm[strcspn(task->comm, "\n")] = '\0';
-	/* A task may give itself any bytes for a name, terminal commands and what is not UTF-8 too. */
-	for (char *at = task->comm; *at; at++) {
-		if (*at < ' ' || *at > '~')
-			*at = '?';
-	}
+	make_printable(task->comm);
 	return len < 0 ? (int)len : 0;
 }
 
@@ -77,6 +84,9 @@ static int look_at(int pid, struct task *task)
 	if (dir < 0)
 		return -errno;
 	err = read_comm(dir, task);
+	if (!err)
+		err = container_of(dir, task->container);
+	make_printable(task->container);
 	pagemap = openat(dir, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0 && !err)
 		err = -errno;
@@ -112,15 +122,16 @@ static int visit(void *ctx, const struct keeper_entry *entry)
 		answer->incomplete = true;
 	}
 	if (answer->list) {
-		json_append(answer->list, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "pid", entry->id.pid, "command",
-						    task.comm, "since", (json_int_t)entry->since, "epoch",
-						    (json_int_t)entry->epoch.number, "areas", (json_int_t)task.areas,
-						    "protected_bytes", (json_int_t)task.protected_bytes));
+		json_append(answer->list,
+			    json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:I}", "pid", entry->id.pid, "command", task.comm,
+				      "container", task.container, "since", (json_int_t)entry->since, "epoch",
+				      (json_int_t)entry->epoch.number, "areas", (json_int_t)task.areas,
+				      "protected_bytes", (json_int_t)task.protected_bytes));
 		return 0;
 	}
 	strftime(since, sizeof(since), "%F %T", localtime_r(&seconds, &tm));
-	printf("%7d  %-15s  %-19s  %6" PRIu64 "  %6" PRIu64 "  %15" PRIu64 "\n", entry->id.pid, task.comm, since,
-	       entry->epoch.number, task.areas, task.protected_bytes);
+	printf("%7d  %-15s  %-19s  %6" PRIu64 "  %6" PRIu64 "  %15" PRIu64 "  %.*s\n", entry->id.pid, task.comm, since,
+	       entry->epoch.number, task.areas, task.protected_bytes, container_shown(task.container), task.container);
 	return 0;
 }
 
@@ -138,8 +149,8 @@ int cmd_status(int argc, char **argv)
 		if (!answer.list)
 			return print_json(NULL);
 	} else {
-		printf("%7s  %-15s  %-19s  %6s  %6s  %15s\n", "PID", "COMMAND", "SINCE", "EPOCH", "AREAS",
-		       "PROTECTED BYTES");
+		printf("%7s  %-15s  %-19s  %6s  %6s  %15s  %s\n", "PID", "COMMAND", "SINCE", "EPOCH", "AREAS",
+		       "PROTECTED BYTES", "CONTAINER");
 	}
 
 	err = keeper_list(visit, &answer, &why);
