@@ -146,6 +146,15 @@ def live_with_wrong(t, options):
 
 
 @case
+def live_by_a_command_in_path(t):
+    """From a build tree, too, the command finds itself to be the keeper when a shell has found it in PATH."""
+    t.start_victim()
+    t.run('/bin/sh', '-c', f'exec pagescan pre-dump -t {t.victim.pid} -D {t.path("1")}',
+          env={'PATH': os.path.dirname(PAGESCAN)}).expect(0)
+    end(t, '1')
+
+
+@case
 def live_of_a_zombie(t):
     t.start_victim()
     zombie = subprocess.Popen(['true'])

@@ -193,11 +193,24 @@ int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void 
 /* The command lies beside the plugin in a build tree, and where `make install` puts it otherwise. */
 static void program_path(char path[PATH_MAX])
 {
+	char self[PATH_MAX];
+	const char *slash = NULL;
 	Dl_info info;
 
-	if (dladdr((void *)program_path, &info) && info.dli_fname && strchr(info.dli_fname, '/')) {
-		snprintf(path, PATH_MAX, "%.*s/pagescan", (int)(strrchr(info.dli_fname, '/') - info.dli_fname),
-			 info.dli_fname);
+	if (dladdr((void *)program_path, &info) && info.dli_fname) {
+		ssize_t len;
+
+		slash = strrchr(info.dli_fname, '/');
+		/* The command itself, found in PATH by a shell, is known to the loader by its bare name. */
+		len = slash ? 0 : readlink("/proc/self/exe", self, sizeof(self) - 1);
+		if (len > 0) {
+			self[len] = '\0';
+			info.dli_fname = self;
+			slash = strrchr(self, '/');
+		}
+	}
+	if (slash) {
+		snprintf(path, PATH_MAX, "%.*s/pagescan", (int)(slash - info.dli_fname), info.dli_fname);
 		if (!access(path, X_OK))
 			return;
 	}
@@ -234,8 +247,10 @@ int keeper_find_program(struct reason *why)
 	char path[PATH_MAX];
 
 	program_path(path);
-	return access(path, X_OK) ? reason_set(why, -errno, "cannot start the keeper: %s: %s", path, strerror(errno)) :
-				    0;
+	/* Whatever the error, not one by which callers know that a task is gone. */
+	return access(path, X_OK) ?
+		       reason_set(why, -ENOEXEC, "cannot start the keeper: %s: %s", path, strerror(errno)) :
+		       0;
 }
 
 int keeper_spawn(struct reason *why)
