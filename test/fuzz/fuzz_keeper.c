@@ -44,11 +44,28 @@ static int client_new(void)
 	return sock;
 }
 
+/*
+ * A socket that is closed hangs up when nobody has its file any more, and who reads /proc/PID/fd or fdinfo just now has
+ * it for a moment (fs/proc/fd.c). So a hang-up is waited for; one that never comes is told by -timeout.
+ */
 static void client_end(int sock)
 {
+	struct epoll_event event;
+
 	close(sock);
-	pump();
-	MUST(!keeper.clients);
+	while (keeper.clients) {
+		if (epoll_wait(keeper.epoll, &event, 1, -1) == 1)
+			handle(&keeper, event.data.ptr);
+	}
+}
+
+/* An answer is there, or the keeper has hung up, which is waited for likewise. */
+static void await_reply(int sock)
+{
+	struct pollfd reply = { .fd = sock, .events = POLLIN };
+
+	while (poll(&reply, 1, -1) != 1)
+		;
 }
 
 static struct known *known_find(int32_t pid)
@@ -190,6 +207,7 @@ static int exchange(int sock, struct input *input)
 	int fds[2], err;
 
 	pump();
+	await_reply(sock);
 	err = keeper_receive(sock, &reply, fds, &nr_fds);
 	memcpy(&request, packet, sizeof(request));
 	if (len != sizeof(request) || request.version != KEEPER_VERSION || nr_sent > 2) {

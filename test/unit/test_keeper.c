@@ -16,6 +16,14 @@ static bool is_protected(const struct task *task)
 	return pme & PME_UFFD_WP;
 }
 
+/* When the userfaultfd's file goes, and somebody who looks at the keeper's /proc/PID/fdinfo keeps it for a moment. */
+static bool comes_to_be_unprotected(const struct task *task)
+{
+	for (int i = 0; i < 400 && is_protected(task); i++)
+		nap(5);
+	return !is_protected(task);
+}
+
 static void it_gives_back_what_it_was_given(void **state)
 {
 	pid_t keeper = start_keeper(0);
@@ -63,7 +71,7 @@ static void protection_lasts_until_it_lets_go(void **state)
 	assert_true(is_protected(&task));
 	assert_int_equal(keeper_drop(task.id.pid, &dropped, NULL), 0);
 	assert_int_equal(dropped, 1);
-	assert_false(is_protected(&task));
+	assert_true(comes_to_be_unprotected(&task));
 	close(fd);
 	close(dir);
 	end_task(&task);
@@ -240,6 +248,37 @@ static void odd_messages_do_not_upset_it(void **state)
 	end_child(keeper);
 }
 
+/*
+ * Whoever reads /proc/PID/fdinfo has each file of the process open for a moment (here: for long). If the keeper ends a
+ * connection just then, the connection lives on, and nothing that happens to it may concern the keeper any more.
+ */
+static void connections_that_others_have_open_end(void **state)
+{
+	enum { HELD = 32 };
+	pid_t keeper = start_keeper(0);
+	int pidfd = (int)syscall(SYS_pidfd_open, keeper, 0), fds = count_fds(keeper), sock = connect_keeper(),
+	    held[HELD];
+	const struct identity id = identity_of(getpid());
+
+	(void)state;
+	assert_true(comes_to_fds(keeper, fds + 1));
+	for (int i = 0; i < HELD; i++)
+		held[i] = (int)syscall(SYS_pidfd_getfd, pidfd, i, 0);
+	assert_int_equal(write(sock, "", 1), 1); /* no message: the keeper hangs up */
+	assert_true(comes_to_fds(keeper, fds));
+	close(sock);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(get(&id), -ENOENT);
+	for (int i = 0; i < HELD; i++) {
+		if (held[i] >= 0)
+			close(held[i]);
+	}
+	assert_true(comes_to_fds(keeper, fds));
+	assert_int_equal(kill(keeper, SIGTERM), 0);
+	assert_int_equal(await_end(keeper), -SIGTERM);
+	close(pidfd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +288,7 @@ int main(void)
 		WITH_DIR(the_end_of_a_task_is_noticed),
 		WITH_DIR(tasks_are_listed_by_rising_pid_and_dropped),
 		WITH_DIR(odd_messages_do_not_upset_it),
+		WITH_DIR(connections_that_others_have_open_end),
 	};
 
 	return cmocka_run_group_tests(tests, become_nobody, NULL);

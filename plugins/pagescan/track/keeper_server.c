@@ -62,9 +62,17 @@ static int watch_add(struct keeper *keeper, struct watch *watch)
 }
 
 /*
- * Closing the last descriptor of a userfaultfd takes all protection off the task's memory. Closing the pidfd alone
- * would not end its watch as long as the client that sent it has it open, too (epoll(7)), and the watch leads here.
+ * close(2) alone ends epoll's watch only if nobody else has the file open (epoll(7)), and the watch leads here. The client
+ * that sent a pidfd has it, and whoever looks at /proc/PID/fd or fdinfo has each of our files for a moment (fs/proc/fd.c).
  */
+static void watch_end(struct keeper *keeper, struct watch *watch)
+{
+	epoll_ctl(keeper->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+	close(watch->fd);
+	free(watch);
+}
+
+/* Closing the last descriptor of a userfaultfd takes all protection off the task's memory. */
 static void task_forget(struct keeper *keeper, struct watch *task)
 {
 	struct watch **at = &keeper->tasks;
@@ -74,10 +82,8 @@ static void task_forget(struct keeper *keeper, struct watch *task)
 	if (*at)
 		*at = task->next;
 	keeper->nr_tasks--;
-	epoll_ctl(keeper->epoll, EPOLL_CTL_DEL, task->fd, NULL);
 	close(task->uffd);
-	close(task->fd);
-	free(task);
+	watch_end(keeper, task);
 }
 
 static struct watch *task_find(const struct keeper *keeper, int32_t pid)
@@ -230,8 +236,7 @@ static void handle(struct keeper *keeper, struct watch *watch)
 		break;
 	case CLIENT:
 		if (serve(keeper, watch->fd)) {
-			close(watch->fd);
-			free(watch);
+			watch_end(keeper, watch);
 			keeper->clients--;
 		}
 		break;
