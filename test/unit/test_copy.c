@@ -4,12 +4,14 @@
  * there are; and what cannot be read is dirty and not delivered.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "copy/copy.h"
-#include "unit.h"
+#include "processes.h"
+#include "scan/uapi.h"
 
 #define PAGES 4096
 
@@ -110,13 +112,16 @@ static void add(struct pagescan_regions *regions, size_t first, size_t end, uint
 
 static int copy(const struct pagescan_regions *regions, struct copy_plan plan, struct copy_counts *counts)
 {
-	struct live live = { .tracker.id.pid = getpid() };
+	struct live live = { .tracker.id.pid = getpid(), .memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC) };
 	struct reason why;
+	int err;
 
 	*counts = (struct copy_counts){ 0 };
 	plan.sink = &got.sink;
 	plan.stop = &stopped;
-	return copy_regions(&live, regions, &plan, counts, &why);
+	err = copy_regions(&live, regions, &plan, counts, &why);
+	close(live.memory);
+	return err;
 }
 
 /* Long runs and short ones, more than a call takes, and what the parent has in between. */
@@ -160,7 +165,7 @@ static void what_cannot_be_read_is_dirty(void **state)
 	(void)state;
 	add(&regions, 0, PAGES, LIVE_COPY);
 	munmap(memory + 7 * pagescan_page_size(), pagescan_page_size());
-	mprotect(memory + 300 * pagescan_page_size(), 200 * pagescan_page_size(), PROT_NONE);
+	munmap(memory + 300 * pagescan_page_size(), 200 * pagescan_page_size());
 	munmap(memory + (PAGES - 1) * pagescan_page_size(), pagescan_page_size());
 	assert_int_equal(copy(&regions, (struct copy_plan){ .jobs = 2 }, &counts), 0);
 	assert_int_equal(got.wrong, 0);
@@ -182,7 +187,7 @@ static void a_part_may_fall_to_pieces(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < PAGES; i += 2)
-		mprotect(memory + i * pagescan_page_size(), pagescan_page_size(), PROT_NONE);
+		munmap(memory + i * pagescan_page_size(), pagescan_page_size());
 	add(&regions, 0, PAGES, LIVE_COPY);
 	assert_int_equal(copy(&regions, (struct copy_plan){ .jobs = 1 }, &counts), 0);
 	assert_int_equal(got.wrong, 0);
@@ -214,6 +219,32 @@ static void a_failure_ends_all(void **state)
 	pagescan_regions_fini(&regions);
 }
 
+/* What a forked child shares is not taken from it, which would cost all that memory again. */
+static void what_is_shared_stays_shared(void **state)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct pagescan_regions regions = { 0 };
+	struct copy_counts counts;
+	uint64_t pme;
+	pid_t child = start_child();
+
+	(void)state;
+	if (!child)
+		pause();
+	add(&regions, 0, PAGES, LIVE_COPY);
+	assert_int_equal(copy(&regions, (struct copy_plan){ .jobs = 2 }, &counts), 0);
+	assert_int_equal(counts.copied, PAGES);
+	for (size_t i = 0; i < PAGES; i++) {
+		off_t at = (off_t)((uintptr_t)memory / pagescan_page_size() + i) * (off_t)sizeof(pme);
+
+		assert_int_equal(pread(pagemap, &pme, sizeof(pme), at), sizeof(pme));
+		assert_false(pme & PME_EXCLUSIVE);
+	}
+	end_child(child);
+	close(pagemap);
+	pagescan_regions_fini(&regions);
+}
+
 /* No upper bound: a busy machine takes as long as it takes. */
 static void a_rate_is_kept(void **state)
 {
@@ -235,11 +266,8 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		CASE(all_pages_come_in_order),
-		CASE(what_cannot_be_read_is_dirty),
-		CASE(a_part_may_fall_to_pieces),
-		CASE(a_failure_ends_all),
-		CASE(a_rate_is_kept),
+		CASE(all_pages_come_in_order), CASE(what_cannot_be_read_is_dirty), CASE(a_part_may_fall_to_pieces),
+		CASE(a_failure_ends_all),      CASE(what_is_shared_stays_shared),  CASE(a_rate_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,6 +209,7 @@ static void a_page_that_cannot_be_read_is_told(void **state)
 
 	(void)state;
 	assert_int_equal(process_vm_readv(task, &local, 1, &remote, 1, 0), sizeof(bytes));
+	assert_int_equal(bytes[0], page_at(2)[5]);
 	assert_int_equal(not_read_of, 0);
 	remote.iov_base = (void *)(page + 5); /* nothing is mapped there */
 	assert_int_equal(process_vm_readv(task, &local, 1, &remote, 1, 0), -1);
@@ -216,6 +217,29 @@ static void a_page_that_cannot_be_read_is_told(void **state)
 	assert_int_equal(not_read_of, task);
 	assert_int_equal(not_read.start, page);
 	assert_int_equal(not_read.end, 2 * page);
+}
+
+/* The kernel's own call would take from its forked processes what the task shares with them (track/memory.h). */
+static void a_task_that_is_read_goes_on_sharing(void **state)
+{
+	char bytes[2 * page];
+	struct iovec local = { bytes, sizeof(bytes) };
+	struct iovec remote[] = { { page_at(2), page }, { page_at(4), page } };
+	int fd = open_pagemap(true);
+	uint64_t pme;
+
+	(void)state;
+	assert_int_equal(process_vm_readv(task, &local, 1, remote, 2, 0), sizeof(bytes));
+	assert_int_equal(pread(fd, &pme, sizeof(pme), (off_t)((uintptr_t)page_at(4) / page * sizeof(pme))),
+			 sizeof(pme));
+	assert_true(pme & PME_PRESENT && !(pme & PME_EXCLUSIVE));
+	/* No more than there is room for. */
+	memset(bytes, 0, sizeof(bytes));
+	local.iov_len = page + 1;
+	assert_int_equal(process_vm_readv(task, &local, 1, remote, 2, 0), page + 1);
+	assert_memory_equal(bytes, page_at(2), page);
+	assert_int_equal(bytes[page + 1], 0);
+	close(fd);
 }
 
 /* The reset of a task that the round does not know succeeds, and the log says what that means. */
@@ -318,6 +342,7 @@ int main(void)
 		cmocka_unit_test(written_pages_alone_are_refused),
 		cmocka_unit_test(other_questions_are_the_kernels),
 		cmocka_unit_test(a_page_that_cannot_be_read_is_told),
+		cmocka_unit_test(a_task_that_is_read_goes_on_sharing),
 		cmocka_unit_test(a_reset_of_an_unknown_task_is_told),
 		cmocka_unit_test(a_cache_that_denies_tracking_is_not_kept),
 		cmocka_unit_test(other_writes_are_the_kernels),

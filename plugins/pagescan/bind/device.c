@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * device.c - answer CRIU's three acts (is tracking there, read, reset) and see its images complete. Calls round,
- * snapshot, slots, smaps, verify, identity, CRIU's log, libc.
+ * snapshot, slots, smaps, verify, identity, memory, CRIU's log, libc.
  *
  * Rules: what is not one of these acts goes to libc untouched, errno included; on a kernel without soft-dirty no
  * answer about a task may come from the kernel alone, since its missing soft-dirty bits would read as clean.
@@ -22,6 +22,7 @@
 #include "log.h"
 #include "round.h"
 #include "smaps.h"
+#include "track/memory.h"
 #include "verify.h"
 
 /*
@@ -319,6 +320,40 @@ static ssize_t device_write(int fd, const void *buf, size_t size)
 	return (ssize_t)size;
 }
 
+/* Room for all that is read is what CRIU has (criu/page-xfer.c, page_xfer_predump_pages). */
+static bool has_room(const struct iovec *local, const struct iovec *remote, unsigned long nr_remote)
+{
+	size_t bytes = 0;
+
+	for (unsigned long i = 0; i < nr_remote; i++)
+		bytes += remote[i].iov_len;
+	return bytes <= local->iov_len;
+}
+
+/* As process_vm_readv(2), but the task stays as it is (memory.h). Where its memory cannot be opened the call itself tells. */
+static ssize_t read_gently(pid_t pid, const struct iovec *local, const struct iovec *remote, unsigned long nr_remote)
+{
+	ssize_t got = -ENOSYS;
+	char path[32];
+	int dir, fd;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = dir < 0 ? -1 : memory_open(dir);
+	if (fd >= 0) {
+		got = memory_read(fd, local->iov_base, remote, nr_remote);
+		close(fd);
+	}
+	if (dir >= 0)
+		close(dir);
+	if (fd < 0)
+		return process_vm_readv(pid, local, 1, remote, nr_remote, 0);
+	if (got >= 0)
+		return got;
+	errno = (int)-got;
+	return -1;
+}
+
 /*
  * Read-mode pre-dumps copy memory after the task runs again. CRIU drops a page that it could not read from the images
  * (criu/page-xfer.c, handle_faulty_iov), calling again until the bad page is the first one of a failing call.
@@ -326,7 +361,9 @@ static ssize_t device_write(int fd, const void *buf, size_t size)
 static ssize_t device_process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nr_local,
 				       const struct iovec *remote, unsigned long nr_remote, unsigned long flags)
 {
-	ssize_t got = process_vm_readv(pid, local, nr_local, remote, nr_remote, flags);
+	ssize_t got = nr_local == 1 && !flags && has_room(local, remote, nr_remote) ?
+			      read_gently(pid, local, remote, nr_remote) :
+			      process_vm_readv(pid, local, nr_local, remote, nr_remote, flags);
 	int saved = errno;
 
 	if (got < 0 && nr_remote) {

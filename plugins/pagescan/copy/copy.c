@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * copy.c - workers that read a running task's pages and hand them to a sink. Calls live, the sink, the kernel.
+ * copy.c - workers that read a running task's pages and hand them to a sink. Calls live, memory, the sink, the kernel.
  *
  * Each worker takes the next part of the regions, reads it into a buffer of its own, waits for its turn to tell the
  * sink what it has, and stores the bytes. So reading and storing go on side by side, while the images keep their order,
  * and a page that could not be read just is not in them.
  */
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/uio.h>
 #include <time.h>
 
 #include "copy.h"
+#include "track/memory.h"
 
-/* Runs of a part: as many as one call of process_vm_readv(2) takes. */
-#define RUNS ((size_t)IOV_MAX)
+/* Runs of a part. */
+#define RUNS ((size_t)1024)
 
 _Static_assert(COPY_BUFFER / 4096 <= RUNS, "each page that is lost has room for a run");
 
@@ -110,10 +109,10 @@ static bool take_part(struct job *job, struct part *part, uint64_t *due)
  * Read the runs to copy from @first on, of which those before @at are done. Returns how many bytes came, less than was
  * asked for where a page cannot be read, or a negative errno: -ESRCH if the task has ended.
  */
-static ssize_t read_runs(int pid, const struct part *part, size_t first, uint64_t at, unsigned char *buffer)
+static ssize_t read_runs(int memory, const struct part *part, size_t first, uint64_t at, unsigned char *buffer)
 {
-	struct iovec remote[RUNS], local = { buffer, 0 };
-	unsigned long nr = 0;
+	struct iovec from[RUNS];
+	size_t nr = 0;
 	ssize_t got;
 
 	for (size_t i = first; i < part->nr; i++) {
@@ -122,12 +121,11 @@ static ssize_t read_runs(int pid, const struct part *part, size_t first, uint64_
 
 		if (run->categories != LIVE_COPY || start == run->end)
 			continue;
-		remote[nr++] = (struct iovec){ (void *)(uintptr_t)start, run->end - start };
-		local.iov_len += run->end - start;
+		from[nr++] = (struct iovec){ (void *)(uintptr_t)start, run->end - start };
 	}
-	got = nr ? process_vm_readv(pid, &local, 1, remote, nr, 0) : 0;
+	got = memory_read(memory, buffer, from, nr);
 	if (got < 0)
-		return errno == EFAULT ? 0 : -errno;
+		return got == -EFAULT ? 0 : got;
 	return got / (ssize_t)pagescan_page_size() * (ssize_t)pagescan_page_size();
 }
 
@@ -147,7 +145,6 @@ static void add_run(struct chunk *chunk, uint64_t start, uint64_t end, uint64_t 
  */
 static int read_part(struct job *job, struct part *part, uint64_t *lost)
 {
-	const int pid = job->live->tracker.id.pid;
 	const uint64_t page = pagescan_page_size();
 	struct chunk *chunk = &part->chunk;
 	ssize_t ready = 0; /* bytes that were read and not yet given to a run */
@@ -167,7 +164,7 @@ static int read_part(struct job *job, struct part *part, uint64_t *lost)
 			uint64_t size = run->end - at;
 
 			if (!ready)
-				ready = read_runs(pid, part, i, at, chunk->buffer + chunk->bytes);
+				ready = read_runs(job->live->memory, part, i, at, chunk->buffer + chunk->bytes);
 			if (ready < 0)
 				return (int)ready;
 			if (size > (uint64_t)ready)

@@ -41,6 +41,7 @@ struct pagescan_ioctl_arg {
 
 #define PME_FRAME_MASK ((1ULL << 55) - 1)
 #define PME_SOFT_DIRTY (1ULL << 55)
+#define PME_EXCLUSIVE  (1ULL << 56) /* mapped once */
 #define PME_UFFD_WP    (1ULL << 57)
 #define PME_GUARD      (1ULL << 58)
 #define PME_FILE       (1ULL << 61)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * live.c - protect a running task's memory. Calls scan (areas, walk), registered, uffd, arm, keeper, epoch, direct_io.
+ * live.c - protect a running task's memory. Calls scan (areas, walk), registered, uffd, arm, keeper, epoch,
+ * direct_io, memory.
  *
  * What a later round calls clean is what is registered and protected then. So whatever happens meanwhile, nothing may
  * be registered and protected at the end of a round without its bytes, or an entry for the parent, being in the images:
@@ -20,6 +21,7 @@
 #include "direct_io.h"
 #include "keeper.h"
 #include "live.h"
+#include "memory.h"
 #include "registered.h"
 
 /*
@@ -59,11 +61,15 @@ int live_open(struct live *live, int proc_dir, const struct identity *id, const 
 	struct reason lost;
 	int err;
 
-	*live = (struct live){ 0 };
+	*live = (struct live){ .memory = -1 };
 	*tracker = (struct tracker){ .id = *id, .uffd = -1, .snapshot.pagemap_fd = -1 };
 	err = snapshot_init(&tracker->snapshot, proc_dir, kernel);
 	if (err)
 		return reason_set(&tracker->why, err, "cannot read the task's areas: %s", strerror(-err));
+	live->memory = memory_open(proc_dir);
+	if (live->memory < 0)
+		return reason_set(&tracker->why, live->memory, "cannot open the task's memory: %s",
+				  strerror(-live->memory));
 	err = check_writers(tracker);
 	if (err)
 		return err;
@@ -289,5 +295,8 @@ int live_end(struct live *live, struct epoch_record *record)
 
 void live_close(struct live *live)
 {
+	if (live->memory >= 0)
+		close(live->memory);
+	live->memory = -1;
 	tracker_close(&live->tracker);
 }

@@ -24,11 +24,12 @@
 
 /*
  * @tracker is a task's state as in a stopped round, whose snapshot holds areas only. @area and @at: how far
- * live_protect() has come. @foreign: the process uses userfaultfd itself. @refused: areas that cannot be registered.
+ * live_protect() has come. @memory: a descriptor of the task's (memory.h). @foreign: the process uses userfaultfd itself. @refused: areas that cannot be registered.
  * @registered: areas registered in this round. @stopped: how long one of its threads was stopped, in nanoseconds.
  */
 struct live {
 	struct tracker tracker;
+	int memory;
 	size_t area;
 	uint64_t at;
 	uint64_t refused;
