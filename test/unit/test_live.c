@@ -15,6 +15,7 @@
 #include "track/arm.h"
 #include "track/descriptors.h"
 #include "track/live.h"
+#include "zero.h"
 
 #define PAGES 256
 
@@ -252,6 +253,7 @@ static void zeros_that_nobody_wrote_are_neither_copied_nor_protected(void **stat
 	int told[PAGES];
 
 	(void)state;
+	needs_the_zero_page();
 	madvise(page_at(10), 2 * pagescan_page_size(), MADV_DONTNEED);
 	assert_int_equal(*(volatile char *)page_at(10), 0);
 	assert_int_equal(take_round(&none, &image, told), PAGES - 2);

@@ -14,6 +14,7 @@
 
 #include "processes.h"
 #include "track/tracker.h"
+#include "zero.h"
 
 #define PAGES 256
 
@@ -487,6 +488,7 @@ static void a_full_round_protects_nothing_but_its_own(void **state)
 	struct tracker tracker;
 
 	(void)state;
+	needs_the_zero_page();
 	take_round(&none, &image);
 	/* The kernel's own way to such a page takes a huge page of zeros; this one is made by hand. */
 	madvise(page_at(5), pagescan_page_size(), MADV_DONTNEED);
