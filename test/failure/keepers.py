@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The keeper is killed, told to let go, cannot be started or does not answer: full, and the log says why."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -217,8 +218,11 @@ def keeper_does_not_answer(t):
 
 
 def held(pid):
-    """The descriptors that a keeper has been sent."""
-    names = [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
+    """The descriptors that a keeper has been sent. It may be closing a connection just now."""
+    names = []
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        with contextlib.suppress(FileNotFoundError):
+            names.append(os.readlink(f'/proc/{pid}/fd/{fd}'))
     return sorted(kind for name in names for kind in ('userfaultfd', 'pidfd') if kind in name)
 
 
