@@ -123,6 +123,7 @@
 	X(sigprocmask, -1, EINVAL)           \
 	X(socket, -1, EMFILE)                \
 	X(stat, -1, EACCES)                  \
+	X(statx, -1, EACCES)                 \
 	X(strdup, 0, ENOMEM)                 \
 	X(strndup, 0, ENOMEM)                \
 	X(symlinkat, -1, EROFS)              \

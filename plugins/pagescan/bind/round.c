@@ -162,6 +162,9 @@ void round_reset(struct round_task *task)
 			task->tracker.why.text[0] ? task->tracker.why.text : strerror(-err));
 		return;
 	}
+	if (task->tracker.reads.text[0])
+		pr_warn("%d: the next round takes again what this one takes: %s\n", task->tracker.id.pid,
+			task->tracker.reads.text);
 	pr_info("%d: epoch %llu, %llu areas (%llu new, %llu refused), %llu pages written, %llu clean\n",
 		task->tracker.id.pid, (unsigned long long)record.epoch.number, (unsigned long long)summary.areas,
 		(unsigned long long)summary.registered, (unsigned long long)summary.refused,

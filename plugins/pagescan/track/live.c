@@ -43,7 +43,7 @@ static int check_writers(struct tracker *tracker)
 	const int pid = tracker->id.pid;
 	int err;
 
-	if (direct_io_possible(pid, &tracker->snapshot.areas, true, &tracker->why))
+	if (direct_io_possible(pid, &tracker->snapshot.areas, &tracker->why))
 		return -EBUSY;
 	err = descriptors_each(pid, is_userfaultfd, NULL);
 	if (err > 0)

@@ -72,6 +72,8 @@ static bool resume_tracking(struct tracker *tracker, struct reason *why_not)
 
 int tracker_begin(struct tracker *tracker, const struct remote *remote)
 {
+	/* Now, before anything is copied: a read that ends after its page was copied is not seen to have been there. */
+	(void)direct_io_under_way(tracker->id.pid, &tracker->snapshot.areas, &tracker->reads);
 	if (tracker->uffd >= 0)
 		return 0;
 	tracker->epoch = (struct epoch){ 0 };
@@ -161,7 +163,11 @@ static int protect_span(struct tracker *tracker, const struct area *area, const 
 	return err;
 }
 
-/* Dirty regions, in spans that hold no gap of more than SPAN_GAP_PAGES. */
+/*
+ * Dirty regions, in spans that hold no gap of more than SPAN_GAP_PAGES. While a device may be about to write them they stay
+ * as they are, and are dirty in the next round, too: what is protected by now was protected when no read was under way,
+ * and one that was submitted after that would have taken the protection off.
+ */
 static int protect_dirty(struct tracker *tracker, const struct area *area, struct tracker_summary *summary)
 {
 	const uint64_t gap = SPAN_GAP_PAGES * pagescan_page_size();
@@ -177,6 +183,8 @@ static int protect_dirty(struct tracker *tracker, const struct area *area, struc
 			continue;
 		}
 		summary->dirty_pages += pages;
+		if (tracker->reads.text[0])
+			continue;
 		if (nr && region[i].start - region[first + nr - 1].end > gap) {
 			err = protect_span(tracker, area, &region[first], nr);
 			nr = 0;
@@ -198,6 +206,8 @@ static int reset_area(struct tracker *tracker, struct area *area, struct tracker
 
 	if (!area->trackable || !area->asked)
 		return area->ours ? uffd_unregister(tracker->uffd, area->start, area->end) : 0;
+	if (tracker->reads.text[0] && !area->ours)
+		return 0;
 
 	/* A full round holds all that it was told of, but not all that earlier rounds protected: begin anew. */
 	if (area->ours && !area->trusted && !uffd_unregister(tracker->uffd, area->start, area->end))
@@ -221,7 +231,8 @@ int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct t
 	int err;
 
 	*summary = (struct tracker_summary){ 0 };
-	if (direct_io_possible(tracker->id.pid, areas, false, &tracker->why)) {
+	if (tracker->reads.text[0] && !tracker->trusted) {
+		tracker->why = tracker->reads;
 		snapshot_fini(&tracker->snapshot);
 		return -EBUSY;
 	}

@@ -13,7 +13,8 @@
 /*
  * Owns its descriptors and its snapshot. @uffd is -1 for a task that cannot be tracked in this round: then all its
  * pages are dirty, nothing is reset, and @why says the reason. @trusted: the parent images are those of the tracker's
- * present epoch; where it is false and @why is not empty, the reason is worth telling.
+ * present epoch; where it is false and @why is not empty, the reason is worth telling. @reads, if not empty: a device may be
+ * about to write pages that this round copies, as it says (direct_io.h).
  */
 struct tracker {
 	struct identity id;
@@ -22,6 +23,7 @@ struct tracker {
 	int uffd;
 	bool trusted;
 	struct reason why;
+	struct reason reads;
 };
 
 /*
@@ -47,8 +49,9 @@ int tracker_open(struct tracker *tracker, int proc_dir, const struct identity *i
 		 const struct epoch_image *parent, const char *no_parent_why);
 
 /*
- * Begin to track the task, if it is not tracked already. Returns 0, or a negative errno with tracker->why: then it
- * cannot be tracked in this round.
+ * Begin to track the task, if it is not tracked already. Call it before anything is copied, also of a task that is: it
+ * finds out, and waits for some milliseconds, whether a device may be about to write the task's memory (tracker->reads).
+ * Returns 0, or a negative errno with tracker->why: then it cannot be tracked in this round.
  */
 int tracker_begin(struct tracker *tracker, const struct remote *remote);
 
@@ -57,7 +60,8 @@ int tracker_begin(struct tracker *tracker, const struct remote *remote);
  * that they do not hold. Call it once, after the snapshot has answered all of CRIU's questions. Then the snapshot is
  * empty. Returns 0 with the record for pagescan.img, or a negative errno with tracker->why: then the round has no
  * record and the next one is a full one. -EBUSY: nothing was changed, as a device may be about to write pages that this
- * round has copied (direct_io.h).
+ * round has copied; if what earlier rounds protected is trusted, that alone stays protected instead, and the next round
+ * takes anew what this one took.
  */
 int tracker_reset(struct tracker *tracker, struct epoch_record *record, struct tracker_summary *summary);
 
