@@ -5,7 +5,8 @@
  * Guards the first rule of the plugin: whatever went wrong between two rounds, no page of a restore is of an older
  * round. `victim DIR [ROLE...]`: writes its memory all the time; "child" makes a second process that does the same,
  * "leftover" has an unused userfaultfd, as a criu leaves it that was killed, "sequence" is stopped in a restartable
- * sequence, "aio" could read asynchronously, "direct" past the page tables.
+ * sequence, "aio" could read asynchronously, "direct" past the page tables, "disk" likewise
+ * from /run/disk/file, on a disk that the test has made.
  * SIGUSR1: write one more class of pages. SIGTERM: verify every byte, write the verdict to DIR/verdict.N, exit 0 or 1.
  * DIR/status is shared with the test and outlives dump and restore.
  *
@@ -326,6 +327,8 @@ int main(int argc, char **argv)
 	dir = argv[1];
 	if (has_role(argv, "direct") && open("/proc/self/exe", O_RDONLY | O_DIRECT) < 0)
 		die("O_DIRECT");
+	if (has_role(argv, "disk") && open("/run/disk/file", O_RDONLY | O_DIRECT) < 0)
+		die("O_DIRECT of /run/disk/file");
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	page_words = page_size / sizeof(uint64_t);
 	sigemptyset(&signals);
