@@ -55,6 +55,7 @@ help:
 	@echo 'torture    setup, then random processes in random rounds [SEED=n SECONDS=600]'
 	@echo 'mutants    setup, then see that the tests notice a plugin broken on purpose'
 	@echo 'check-vm   setup, then the tests on other kernels, emulated'
+	@echo 'check-apps setup, then real programs under load, in chains of rounds'
 	@echo 'arm64      setup, then build for arm64 into $(O)/arm64'
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
 	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR; LAUNCHERDIR=DIR: a criu, too)'
@@ -188,6 +189,11 @@ check-runtimes:
 	@$(MAKE) -s all
 	@test/runtimes/run
 
+check-apps:
+	@scripts/setup apps
+	@$(MAKE) -s all
+	@test/apps/run
+
 bench: setup
 	@$(MAKE) -s all $(O)/demo-writer
 	@bench/run
@@ -229,6 +235,7 @@ distclean:
 
 include packaging/packages.mk
 
-.PHONY: all help setup demo check check-criu check-vm check-runtimes arm64 torture mutants bench lint install uninstall clean distclean
+.PHONY: all help setup demo check check-criu check-vm check-runtimes check-apps arm64 torture mutants bench lint install \
+	uninstall clean distclean
 
 -include $(wildcard $(O)/obj/*/*.d)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a suite's `run` calls: its cases, each in mount and process namespaces of its own with an empty /run, so that it
 meets no keeper and no feature cache but its own, and nothing that it has started survives it. A line a case, then
-`N passed, N failed, N skipped`.
+`N passed, N failed, N skipped`. What a case prints last is said of it, also if it passes.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def inside(name, directory):
     return PASSED
 
 
-def take(name, runs, title, keep):
+def take(name, runs, title, timeout, keep):
     """Run one case; its verdict and its line."""
     if interrupted.is_set():
         return 'SKIP', f'SKIP {title}: interrupted'
@@ -55,10 +55,10 @@ def take(name, runs, title, keep):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, text=True)
     running.add(process)
     try:
-        reason = (process.communicate(timeout=CASE_TIMEOUT)[0].splitlines() or [''])[-1]
+        reason = (process.communicate(timeout=timeout)[0].splitlines() or [''])[-1]
         code = process.returncode
     except subprocess.TimeoutExpired:
-        code, reason = FAILED, f'not done within {CASE_TIMEOUT} s'
+        code, reason = FAILED, f'not done within {timeout} s'
     finally:
         process.kill()  # and with it process 1 of the case, and so every process of the case
         process.wait()
@@ -66,7 +66,7 @@ def take(name, runs, title, keep):
     if code in (PASSED, SKIPPED) and not keep:
         shutil.rmtree(directory)
     if code == PASSED:
-        return 'PASS', f'PASS {title}'
+        return 'PASS', f'PASS {title}' + (f' ({reason})' if reason else '')
     if code == SKIPPED:
         return 'SKIP', f'SKIP {title}: {reason}'
     return 'FAIL', f'FAIL {title}: {reason or f"exit status {code}"}\n  see {directory}'
@@ -89,8 +89,8 @@ def parse_args(description):
     return parser.parse_args()
 
 
-def main(suite, description, build=None):
-    """Run the cases that are registered by now, after `build`; the exit status."""
+def main(suite, description, build=None, timeout=CASE_TIMEOUT):
+    """Run the cases that are registered by now, each for `timeout` seconds at most, after `build`; the exit status."""
     args = parse_args(description)
     runs = os.path.join(kit.BUILD, 'test', suite, 'runs')
     if args.inside:
@@ -109,7 +109,7 @@ def main(suite, description, build=None):
         signal.signal(signo, stop)
     verdicts = []
     with concurrent.futures.ThreadPoolExecutor(args.j) as pool:
-        futures = [pool.submit(take, name, runs, f'{suite}/{name}', args.keep) for name in names]
+        futures = [pool.submit(take, name, runs, f'{suite}/{name}', timeout, args.keep) for name in names]
         for case in concurrent.futures.as_completed(futures):
             verdict, line = case.result()
             verdicts.append(verdict)
