@@ -13,34 +13,36 @@
 #define BATCH 4096
 
 /*
- * Read off a page of our own that was only read. The huge zero page has frames of its own, which this cannot know;
- * small pages only.
+ * Read off two pages of our own that were only read: on some machines' kernels these get frames like others, and there
+ * is no zero page. The huge zero page has frames of its own, which this cannot know; small pages only.
  */
 int pagescan_zero_frame(uint64_t *frame)
 {
 	static uint64_t found;
 	static bool known;
 	const size_t size = pagescan_page_size();
-	uint64_t pme = 0;
-	volatile char *page;
+	uint64_t pme[2] = { 0 };
+	volatile char *pages;
 	int fd, err = 0;
 
 	*frame = found;
 	if (known)
 		return 0;
 
-	page = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
+	pages = mmap(NULL, 2 * size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED)
 		return -errno;
-	(void)page[0];
+	(void)pages[0];
+	(void)pages[size];
 	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pread(fd, &pme, sizeof(pme), (off_t)((uintptr_t)page / size * 8)) < 0)
+	if (fd < 0 || pread(fd, pme, sizeof(pme), (off_t)((uintptr_t)pages / size * 8)) < 0)
 		err = -errno;
 	known = !err;
-	*frame = found = pme & PME_FRAME_MASK;
+	if ((pme[0] & PME_FRAME_MASK) == (pme[1] & PME_FRAME_MASK))
+		*frame = found = pme[0] & PME_FRAME_MASK;
 	if (fd >= 0)
 		close(fd);
-	munmap((void *)page, size);
+	munmap((void *)pages, 2 * size);
 	return err;
 }
 

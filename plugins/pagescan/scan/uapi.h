@@ -51,7 +51,7 @@ struct pagescan_ioctl_arg {
 /* The low bits of a swapped entry's frame field: the swap type, then the offset (mm/swapops: MAX_SWAPFILES_SHIFT). */
 #define PME_SWAP_TYPE_MASK 0x1fULL
 
-/* The frame of the shared zero page, 0 where frames are hidden. Returns 0 or a negative errno. */
+/* The frame of the shared zero page, 0 where frames are hidden or there is none. Returns 0 or a negative errno. */
 int pagescan_zero_frame(uint64_t *frame);
 
 /*
