@@ -38,8 +38,8 @@
 #define FIRST_KERNEL	     KERNEL(6, 12)
 #define LAST_KERNEL	     KERNEL(7, 2)
 
-#define WAIT_NS	 (10 * 1000 * 1000UL)
-#define PAUSE_NS (100 * 1000L)
+#define WAIT_NS	 10000000UL
+#define PAUSE_NS 100000L
 #define ALIKE	 3 /* answers */
 
 static uint64_t now_ns(void)
