@@ -48,8 +48,9 @@ int page_server_connect(const struct page_server *page_server, unsigned int pati
 	const struct timespec pause = { .tv_nsec = 1000000000 / TRIES };
 	int wide = is_wide(why), err;
 
+	/* Who interrupts us interrupts the criu that is asked, too. */
 	if (wide < 0)
-		return wide;
+		return live_stop ? reason_set(why, -EINTR, "interrupted") : wide;
 	for (unsigned int tries = patience * TRIES;; tries--) {
 		err = server_connect(server, page_server->address, page_server->port, wide, why);
 		if (err != -ECONNREFUSED || !tries)
