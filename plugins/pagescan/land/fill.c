@@ -199,23 +199,11 @@ int landing_load(struct landing *landing, const char *path, uint64_t *bytes, str
 /* Drop the pages of [start, end), which may hold unmapped memory, that are of some round. */
 static int drop(struct pool_task *task, uint64_t start, uint64_t end)
 {
-	const uint64_t page = pagescan_page_size();
 	int err = 0;
 
-	for (size_t i = pool_range_at(task, start); !err && i < task->nr_ranges && task->ranges[i].start < end; i++) {
-		uint64_t at = task->ranges[i].start > start ? task->ranges[i].start : start;
-		const uint64_t stop = task->ranges[i].end < end ? task->ranges[i].end : end;
-
-		while (!err && at < stop) {
-			uint64_t first;
-
-			while (at < stop && !pool_round(task, at))
-				at += page;
-			for (first = at; at < stop && pool_round(task, at);)
-				at += page;
-			if (first < at)
-				err = pool_set_round(task, first, at, 0);
-		}
+	for (uint64_t at = pool_next(task, start, end), stop; !err && at < end; at = pool_next(task, stop, end)) {
+		stop = pool_next_without(task, at, end);
+		err = pool_set_round(task, at, stop, 0);
 	}
 	return err;
 }
@@ -229,7 +217,7 @@ static int drop_all_but(struct pool_task *task, const struct image_runs *runs)
 		err = drop(task, at, runs->v[i].start);
 		at = runs->v[i].end;
 	}
-	return err ? err : drop(task, at, UINT64_MAX);
+	return err || !task->nr_ranges ? err : drop(task, at, task->ranges[task->nr_ranges - 1].end);
 }
 
 /* CRIU's own rule for what it maps in advance (criu/include/vma.h, vma_entry_is_private). */
@@ -238,20 +226,6 @@ static bool is_private(const struct image_area *area)
 	if (area->status & (IMAGE_AREA_SHSTK | IMAGE_AREA_AIORING))
 		return true;
 	return area->status & IMAGE_AREA_REGULAR && area->status & (IMAGE_AREA_FILE_PRIVATE | IMAGE_AREA_ANON_PRIVATE);
-}
-
-static bool holds_pages(const struct pool_task *task, uint64_t start, uint64_t end)
-{
-	for (size_t i = pool_range_at(task, start); i < task->nr_ranges && task->ranges[i].start < end; i++) {
-		const uint64_t stop = task->ranges[i].end < end ? task->ranges[i].end : end;
-		uint64_t at = task->ranges[i].start > start ? task->ranges[i].start : start;
-
-		for (; at < stop; at += pagescan_page_size()) {
-			if (pool_round(task, at))
-				return true;
-		}
-	}
-	return false;
 }
 
 /*
@@ -264,7 +238,7 @@ static int fit(struct pool_task *task, struct landing_area *area)
 
 	area->plain = area->image.status & IMAGE_AREA_ANON_PRIVATE && area->image.status & IMAGE_AREA_REGULAR &&
 		      (area->image.flags & ~(uint32_t)MAP_NORESERVE) == (MAP_PRIVATE | MAP_ANONYMOUS) &&
-		      holds_pages(task, area->image.start, area->image.end);
+		      pool_next(task, area->image.start, area->image.end) < area->image.end;
 	return area->plain ? pool_map(task, area->image.start, area->image.end, kind) : 0;
 }
 

@@ -86,11 +86,14 @@ void landing_fork_child(struct landing *landing, int pid)
 
 static uint64_t bytes_of(const struct pool_task *pool, const struct landing_area *area)
 {
-	const uint64_t page = pagescan_page_size();
-	uint64_t bytes = 0;
+	const uint64_t end = area->image.end;
+	uint64_t bytes = 0, stop;
 
-	for (uint64_t at = area->image.start; area->plain && at < area->image.end; at += page)
-		bytes += pool_round(pool, at) ? page : 0;
+	for (uint64_t at = area->plain ? pool_next(pool, area->image.start, end) : end; at < end;
+	     at = pool_next(pool, stop, end)) {
+		stop = pool_next_without(pool, at, end);
+		bytes += stop - at;
+	}
 	return bytes;
 }
 

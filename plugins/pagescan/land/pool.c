@@ -15,6 +15,7 @@
 #include "pool.h"
 
 #define GIB	   (1UL << 30)
+#define CHUNK	   (2UL << 20)
 #define BLOCK	   (64 * GIB)
 #define BLOCKS_MAX 2047 /* user addresses have 47 bits (x86-64), or more */
 /* Blocks that are no neighbours are laid so far apart that they can still get some. */
@@ -220,12 +221,82 @@ void *pool_find(const struct pool_task *task, uint64_t start, uint64_t end, unsi
 	return at && len == end - start && task->ranges[i].kind == kind ? at : NULL;
 }
 
+/* The bytes of the 2 MiB around @addr, NULL where there are none. */
+static uint8_t *rounds_at(const struct pool_block *block, uint64_t addr)
+{
+	uint8_t **gib = block->rounds[(addr - block->start) / GIB];
+
+	return gib ? gib[addr % GIB / CHUNK] : NULL;
+}
+
 unsigned int pool_round(const struct pool_task *task, uint64_t addr)
 {
 	const struct pool_block *block = block_of(task, addr);
-	const uint8_t *rounds = block ? block->rounds[(addr - block->start) / GIB] : NULL;
+	const uint8_t *rounds = block ? rounds_at(block, addr) : NULL;
 
-	return rounds ? rounds[(addr % GIB) / pagescan_page_size()] : 0;
+	return rounds ? rounds[addr % CHUNK / pagescan_page_size()] : 0;
+}
+
+/* The end of the aligned piece around @addr which has bytes, or of the largest that has none. */
+static uint64_t piece_end(const struct pool_block *block, uint64_t addr)
+{
+	const uint64_t size = !block ? BLOCK : block->rounds[(addr - block->start) / GIB] ? CHUNK : GIB;
+
+	return (addr & ~(size - 1)) + size;
+}
+
+uint64_t pool_next(const struct pool_task *task, uint64_t start, uint64_t end)
+{
+	const uint64_t page = pagescan_page_size();
+
+	for (uint64_t at = start, stop; at < end; at = stop) {
+		const struct pool_block *block = block_of(task, at);
+		const uint8_t *rounds = block ? rounds_at(block, at) : NULL;
+
+		stop = piece_end(block, at);
+		while (rounds && at < stop && !rounds[at % CHUNK / page])
+			at += page;
+		if (rounds && at < stop)
+			return at < end ? at : end;
+	}
+	return end;
+}
+
+uint64_t pool_next_without(const struct pool_task *task, uint64_t start, uint64_t end)
+{
+	while (start < end && pool_round(task, start))
+		start += pagescan_page_size();
+	return start;
+}
+
+/* The bytes of the 2 MiB around @addr, which are made if they are not there. NULL: no memory. */
+static uint8_t *make_rounds(struct pool_block *block, uint64_t addr)
+{
+	uint8_t ***gib = &block->rounds[(addr - block->start) / GIB], **rounds;
+
+	if (!*gib)
+		*gib = calloc(GIB / CHUNK, sizeof(**gib));
+	if (!*gib)
+		return NULL;
+	rounds = &(*gib)[addr % GIB / CHUNK];
+	if (!*rounds)
+		*rounds = calloc(CHUNK / pagescan_page_size(), 1);
+	return *rounds;
+}
+
+static int drop_pages(const struct pool_task *task, uint64_t start, uint64_t end)
+{
+	for (uint64_t at = start, stop; at < end; at = stop) {
+		const struct pool_block *block = block_of(task, at);
+
+		stop = (at & ~(BLOCK - 1)) + BLOCK;
+		stop = stop < end ? stop : end;
+		if (!block)
+			return -EFAULT;
+		if (madvise((void *)(block->base + (at - block->start)), stop - at, MADV_DONTNEED) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 int pool_set_round(struct pool_task *task, uint64_t start, uint64_t end, unsigned int round)
@@ -234,36 +305,32 @@ int pool_set_round(struct pool_task *task, uint64_t start, uint64_t end, unsigne
 
 	for (uint64_t at = start, stop; at < end; at = stop) {
 		struct pool_block *block = block_of(task, at);
-		uint8_t **rounds;
+		uint8_t *rounds;
 
 		if (!block)
 			return -EFAULT;
-		rounds = &block->rounds[(at - block->start) / GIB];
-		stop = (at & ~(GIB - 1)) + GIB;
-		stop = stop < end ? stop : end;
-		if (!*rounds && round)
-			*rounds = calloc(1, GIB / page);
-		if (!*rounds && round)
+		rounds = round ? make_rounds(block, at) : rounds_at(block, at);
+		if (!rounds && round)
 			return -ENOMEM;
-		if (!round && madvise((void *)(block->base + (at - block->start)), stop - at, MADV_DONTNEED) < 0)
-			return -errno;
-		if (*rounds)
-			memset(*rounds + at % GIB / page, (int)round, (stop - at) / page);
+		stop = piece_end(block, at);
+		stop = stop < end ? stop : end;
+		if (rounds)
+			memset(rounds + at % CHUNK / page, (int)round, (stop - at) / page);
 	}
-	return 0;
+	return round ? 0 : drop_pages(task, start, end);
 }
 
 uint64_t pool_bytes(const struct pool_task *task)
 {
-	const uint64_t page = pagescan_page_size();
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, stop;
 
-	for (size_t i = 0; i < task->nr_blocks; i++) {
-		for (size_t gib = 0; gib < BLOCK / GIB; gib++) {
-			const uint8_t *rounds = task->blocks[i].rounds[gib];
+	for (size_t i = 0; i < task->nr_ranges; i++) {
+		const uint64_t end = task->ranges[i].end;
 
-			for (size_t at = 0; rounds && at < GIB / page; at++)
-				bytes += rounds[at] ? page : 0;
+		for (uint64_t at = pool_next(task, task->ranges[i].start, end); at < end;
+		     at = pool_next(task, stop, end)) {
+			stop = pool_next_without(task, at, end);
+			bytes += stop - at;
 		}
 	}
 	return bytes;
@@ -285,12 +352,19 @@ void pool_inherit(const struct pool_task *task, bool inherit)
 	}
 }
 
+static void free_rounds(uint8_t **gib)
+{
+	for (size_t i = 0; gib && i < GIB / CHUNK; i++)
+		free(gib[i]);
+	free(gib);
+}
+
 void pool_drop(struct pool_task *task)
 {
 	for (size_t i = 0; i < task->nr_blocks; i++) {
 		munmap((void *)task->blocks[i].base, BLOCK);
 		for (size_t gib = 0; gib < BLOCK / GIB; gib++)
-			free(task->blocks[i].rounds[gib]);
+			free_rounds(task->blocks[i].rounds[gib]);
 	}
 	free(task->ranges);
 	free(task->blocks);

@@ -26,11 +26,14 @@ struct pool_range {
 	unsigned int kind;
 };
 
-/* 64 GiB of a task's addresses, from @start on, are at @base here. @rounds: the bytes of each GiB, NULL: all are 0. */
+/*
+ * 64 GiB of a task's addresses, from @start on, are at @base here. @rounds: for each GiB, for each 2 MiB in it, a byte for
+ * each page; NULL: all are 0.
+ */
 struct pool_block {
 	uint64_t start;
 	uint64_t base;
-	uint8_t *rounds[64];
+	uint8_t **rounds[64];
 };
 
 struct pool_task {
@@ -68,6 +71,13 @@ void *pool_at(const struct pool_task *task, uint64_t addr, uint64_t end, size_t 
 
 /* Of which round the page at @addr is; 0: it has never been read, or was dropped. */
 unsigned int pool_round(const struct pool_task *task, uint64_t addr);
+
+/*
+ * The first page of [start, end) that is of some round, @end where there is none; and one that is of none. Memory of which
+ * nothing was ever read is passed over quickly: areas can be vast and empty.
+ */
+uint64_t pool_next(const struct pool_task *task, uint64_t start, uint64_t end);
+uint64_t pool_next_without(const struct pool_task *task, uint64_t start, uint64_t end);
 
 /* The pages of [start, end), all mapped, are of this round now. 0: they are dropped. Returns 0 or -ENOMEM. */
 int pool_set_round(struct pool_task *task, uint64_t start, uint64_t end, unsigned int round);
