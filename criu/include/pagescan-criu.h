@@ -41,6 +41,8 @@
  *   mmap(NULL, size, PROT_NONE) (mem.c, prepare_mappings)
  *   maps them in it, all, in the image's order, one behind the      each address, size, protection and flags have to be
  *   other (premap_priv_vmas); that has a parent chain of images     what the image gives (place.c)
+ *   an area of a child at the place of one of its parent's is the   where only the parent's is to have huge pages it is
+ *   parent's (prepare_cow_vmas), and is advised as the child's      not held ready (fill.c)
  *   goes on with the address that mmap returns                      it is the one that was asked for
  *   reads their pages by preadv(2) of pages files                   file, offset and address have to be those that the
  *   (process_async_reads)                                           page was read from (place.c)

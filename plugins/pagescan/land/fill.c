@@ -327,6 +327,58 @@ static int settle_task(struct landing *landing, struct pool_task *pool, int dir)
 	return 0;
 }
 
+/* The areas of other tasks that are where one of @pid's is, which has not been advised to have huge pages. */
+static void leave_advised(struct landing *landing, int pid, const struct image_area *image)
+{
+	for (size_t i = 0; i < landing->nr_tasks; i++) {
+		struct landing_task *task = &landing->tasks[i];
+
+		for (size_t j = 0; task->pid != pid && j < task->nr; j++) {
+			struct landing_area *area = &task->areas[j];
+
+			if (area->image.start == image->start && area->image.end == image->end &&
+			    landing_kind(&area->image) & POOL_HUGEPAGE)
+				area->plain = false;
+		}
+	}
+}
+
+static bool has_advised(const struct landing *landing)
+{
+	for (size_t i = 0; i < landing->nr_tasks; i++) {
+		for (size_t j = 0; j < landing->tasks[i].nr; j++) {
+			if (landing->tasks[i].areas[j].plain &&
+			    landing_kind(&landing->tasks[i].areas[j].image) & POOL_HUGEPAGE)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A child gets the parent's area where the two are at the same place (criu/mem.c, prepare_cow_vmas_for), and what was
+ * advised for that before cannot be taken back for the child. CRIU advises last: such areas are left to it.
+ */
+static int heed_children(struct landing *landing, int dir)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && has_advised(landing) && i < landing->tree.nr; i++) {
+		const int pid = landing->tree.v[i].pid;
+		struct image_areas areas = { 0 };
+
+		err = image_read_areas(dir, pid, &areas);
+		for (size_t j = 0; !err && j < areas.nr; j++) {
+			if (is_private(&areas.v[j]) && !(landing_kind(&areas.v[j]) & POOL_HUGEPAGE))
+				leave_advised(landing, pid, &areas.v[j]);
+		}
+		image_areas_fini(&areas);
+		/* One that has ended and waits for its parent has no memory. */
+		err = err == -ENOENT ? 0 : err;
+	}
+	return err;
+}
+
 static int make_mark(struct landing *landing)
 {
 	const size_t page = pagescan_page_size();
@@ -351,6 +403,8 @@ int landing_settle(struct landing *landing, const char *path, struct reason *why
 		err = landing->tasks ? make_mark(landing) : -ENOMEM;
 	for (size_t i = 0; !err && i < landing->pool.nr; i++)
 		err = settle_task(landing, &landing->pool.tasks[i], dir);
+	if (!err)
+		err = heed_children(landing, dir);
 	if (dir >= 0)
 		close(dir);
 	if (!err)
