@@ -47,6 +47,8 @@
  *   reads their pages by preadv(2) of pages files                   file, offset and address have to be those that the
  *   (process_async_reads)                                           page was read from (place.c)
  *   makes no other use of these pages before                        PAGESCAN_VERIFY=1 compares them
+ *   a task maps memory of its own outside the region when it has    without it no line tells what was held ready
+ *   its pages (sigreturn_restore)                                   (landing.c)
  *   the restorer unmaps all but that region (unmap_old_vmas)        test/zdtm: no area is there that was not before
  *   --action-script runs at post-dump, while the tree is frozen,    pagescan migrate gets no answer, and the processes
  *   and its failure lets the tree go on (cr_dump_finish);           go on

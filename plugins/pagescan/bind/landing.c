@@ -52,11 +52,21 @@ static long on_syscall(long number, ...)
 	if (pid)
 		landing_fork(&landing, pid);
 	result = syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	if (pid && !result)
+	if (pid && !result) {
 		landing_fork_child(&landing, pid);
-	else if (pid && result > 0)
+		spared = 0;
+	} else if (pid && result > 0) {
 		landing_fork_parent(&landing, pid);
+	}
 	return result;
+}
+
+static void tell_landed(const void *addr)
+{
+	struct reason what;
+
+	if (landing_summary(&landing, getpid(), addr, spared, &what))
+		pr_info("%s\n", what.text);
 }
 
 static void *on_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
@@ -70,6 +80,8 @@ static void *on_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t
 		at = landing_area(&landing, getpid(), addr, size, prot, flags, &why);
 	if (why.text[0])
 		pr_warn("%s\n", why.text);
+	if (flags & MAP_FIXED)
+		tell_landed(addr);
 	return at ? at : mmap(addr, size, prot, flags, fd, offset);
 }
 

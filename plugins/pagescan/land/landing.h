@@ -107,6 +107,13 @@ void landing_skip_area(struct landing *landing, int pid, void *addr, size_t size
 ssize_t landing_preadv(struct landing *landing, int pid, int fd, const struct iovec *vec, int nr, off_t offset,
 		       uint64_t *spared);
 
+/*
+ * In the task, which maps something at @addr: outside of the region it does when it has its pages, for the restorer
+ * (criu/cr-restore.c, sigreturn_restore). Returns whether that is so; @what is then what was held ready, @spared bytes
+ * having been counted.
+ */
+bool landing_summary(struct landing *landing, int pid, const void *addr, uint64_t spared, struct reason *what);
+
 /* How the pool has to map an area (POOL_*) for CRIU to find it as it would have mapped it. Pure. */
 unsigned int landing_kind(const struct image_area *area);
 

@@ -197,6 +197,22 @@ void *landing_area(struct landing *landing, int pid, void *addr, size_t size, in
 	return addr;
 }
 
+bool landing_summary(struct landing *landing, int pid, const void *addr, uint64_t spared, struct reason *what)
+{
+	const struct landing_task *task = task_of(landing, pid);
+	size_t placed = 0, left = 0;
+
+	if (!task || !task->region || (uint64_t)addr - task->region < task->size)
+		return false;
+	for (size_t i = 0; i < task->nr; i++) {
+		placed += task->areas[i].placed;
+		left += task->areas[i].plain && !task->areas[i].placed;
+	}
+	reason_set(what, 0, "%d: %lu KiB in %zu areas were held ready; %zu more areas are laid by criu", pid,
+		   spared >> 10, placed, left);
+	return true;
+}
+
 static const struct landing_source *source_of(const struct landing *landing, int pid, int fd)
 {
 	struct stat st;
