@@ -207,7 +207,7 @@ static void heed_time(const struct rounds *rounds)
 	alarm((unsigned int)rounds->timeout);
 }
 
-enum rounds_end rounds_make(struct rounds *rounds, const char **reason)
+static enum rounds_end make_rounds(struct rounds *rounds, const char **reason)
 {
 	static const char *const reasons[] = {
 		[CONVERGE_FITS] = "the pause fits",
@@ -219,7 +219,6 @@ enum rounds_end rounds_make(struct rounds *rounds, const char **reason)
 	bool live = true;
 	int err = 0;
 
-	heed_time(rounds);
 	while (verdict == CONVERGE_GO_ON || err > 0) {
 		err = make_round(rounds, &result, &live);
 		*reason = timed_out ? "the time is over" : "interrupted";
@@ -229,9 +228,24 @@ enum rounds_end rounds_make(struct rounds *rounds, const char **reason)
 			return ROUNDS_FAILED;
 		if (timed_out && verdict != CONVERGE_FITS)
 			return rounds->force ? ROUNDS_FORCED : ROUNDS_CANCELLED;
+		if (live_stop && !timed_out)
+			return ROUNDS_CANCELLED;
 	}
 	*reason = reasons[verdict];
 	return verdict == CONVERGE_FITS ? ROUNDS_CONVERGED : ROUNDS_FORCED;
+}
+
+enum rounds_end rounds_make(struct rounds *rounds, const char **reason)
+{
+	enum rounds_end end;
+
+	heed_time(rounds);
+	end = make_rounds(rounds, reason);
+	/* Time is limited for rounds alone: what is over in time is not interrupted any more. */
+	alarm(0);
+	if (timed_out)
+		live_stop = 0;
+	return end;
 }
 
 int rounds_option(struct rounds *rounds, int option, const char *argument)
