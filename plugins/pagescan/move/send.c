@@ -24,6 +24,15 @@ static struct send *send_of(struct sink *sink)
 	return (struct send *)sink;
 }
 
+/* The source hears nothing while it sends; if the other end has given up it has said why. */
+static int put(struct send *send, enum wire_type type, const void *head, size_t head_len, const void *data,
+	       size_t data_len, struct reason *why)
+{
+	const int err = wire_send(send->wire, type, head, head_len, data, data_len, why);
+
+	return err ? wire_last_word(send->wire, err, why) : 0;
+}
+
 /* Bytes at an offset of the file that is open at the other end. */
 static int send_data(struct send *send, const unsigned char *data, size_t len, uint64_t offset, struct reason *why)
 {
@@ -45,9 +54,9 @@ static int send_data(struct send *send, const unsigned char *data, size_t len, u
 	if (try && size <= 0)
 		send->plain = PLAIN_CHUNKS;
 	if (size > 0)
-		err = wire_send(send->wire, WIRE_LZ4, &head, sizeof(head), packed, (size_t)size, why);
+		err = put(send, WIRE_LZ4, &head, sizeof(head), packed, (size_t)size, why);
 	else
-		err = wire_send(send->wire, WIRE_DATA, &head.offset, sizeof(head.offset), data, len, why);
+		err = put(send, WIRE_DATA, &head.offset, sizeof(head.offset), data, len, why);
 	send->bytes += size > 0 ? (uint64_t)size : len;
 	pthread_mutex_unlock(&send->lock);
 	free(packed);
@@ -58,7 +67,7 @@ static int send_file_end(struct send *send, off_t size, struct reason *why)
 {
 	const uint64_t number = htole64((uint64_t)size);
 
-	return wire_send(send->wire, WIRE_FILE_END, NULL, 0, &number, sizeof(number), why);
+	return put(send, WIRE_FILE_END, NULL, 0, &number, sizeof(number), why);
 }
 
 static int send_begin(struct sink *sink, int pid, struct reason *why)
@@ -68,7 +77,7 @@ static int send_begin(struct sink *sink, int pid, struct reason *why)
 	char name[32];
 
 	image_pages_name(name, send->files->pages_id);
-	return err ? err : wire_say(send->wire, WIRE_FILE, name, why);
+	return err ? err : put(send, WIRE_FILE, NULL, 0, name, strlen(name), why);
 }
 
 static int send_take(struct sink *sink, struct chunk *chunk, struct reason *why)
@@ -117,7 +126,7 @@ static void send_abandon(struct sink *sink)
 
 	send->files->sink.abandon(&send->files->sink);
 	/* Who cannot hear it any more needs not know. */
-	(void)wire_send(send->wire, WIRE_FILE_DROP, NULL, 0, NULL, 0, NULL);
+	(void)put(send, WIRE_FILE_DROP, NULL, 0, NULL, 0, NULL);
 }
 
 static int send_finish(struct sink *sink, struct reason *why)
@@ -143,9 +152,9 @@ int send_round(struct send *send, struct files *files, unsigned int round, struc
 	int err;
 
 	send->files = files;
-	err = wire_send(send->wire, WIRE_ROUND, NULL, 0, &number, sizeof(number), why);
+	err = put(send, WIRE_ROUND, NULL, 0, &number, sizeof(number), why);
 	if (!err && round > 1)
-		err = wire_send(send->wire, WIRE_PARENT, NULL, 0, NULL, 0, why);
+		err = put(send, WIRE_PARENT, NULL, 0, NULL, 0, why);
 	return err;
 }
 
@@ -189,7 +198,7 @@ static int send_file(struct send *send, int dir, const char *name, struct reason
 	if (fd < 0 || fstat(fd, &st) < 0)
 		err = reason_set(why, -errno, "cannot open the image %s: %s", name, strerror(errno));
 	else if (S_ISREG(st.st_mode)) {
-		err = wire_say(send->wire, WIRE_FILE, name, why);
+		err = put(send, WIRE_FILE, NULL, 0, name, strlen(name), why);
 		if (!err)
 			err = send_content(send, fd, st.st_size, why);
 		if (!err)
@@ -220,5 +229,5 @@ int send_directory(struct send *send, int dir, bool live, enum wire_type type, s
 			err = send_file(send, dir, name, why);
 	}
 	closedir(list);
-	return err ? err : wire_send(send->wire, type, NULL, 0, NULL, 0, why);
+	return err ? err : put(send, type, NULL, 0, NULL, 0, why);
 }

@@ -87,6 +87,20 @@ int wire_send(const struct wire *wire, enum wire_type type, const void *head, si
 	return 0;
 }
 
+int wire_last_word(struct wire *wire, int err, struct reason *why)
+{
+	struct reason ignored;
+	int type;
+
+	if (err != -ECONNRESET)
+		return err;
+	while ((type = wire_receive(wire, &ignored)) > 0) {
+		if (type == WIRE_FAILED)
+			return reason_set(why, -EREMOTEIO, "%.200s", (const char *)wire->buffer);
+	}
+	return err;
+}
+
 int wire_say(const struct wire *wire, enum wire_type type, const char *text, struct reason *why)
 {
 	return wire_send(wire, type, NULL, 0, text, strlen(text), why);

@@ -81,7 +81,13 @@ void wire_fini(struct wire *wire);
 int wire_send(const struct wire *wire, enum wire_type type, const void *head, size_t head_len, const void *data,
 	      size_t data_len, struct reason *why);
 
-/* The same for a sentence. */
+/*
+ * Sending has failed with @err. If the other end is gone, but has said why before (WIRE_FAILED), that is the better reason.
+ * Returns the error, -EREMOTEIO in this case.
+ */
+int wire_last_word(struct wire *wire, int err, struct reason *why);
+
+/* The same as wire_send() for a sentence. */
 int wire_say(const struct wire *wire, enum wire_type type, const char *text, struct reason *why);
 
 /*
