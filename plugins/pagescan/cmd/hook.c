@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hook.c - pagescan under the name pagescan-hook: criu's action script of a migration. Calls hook, verdict.
+ * hook.c - pagescan under the name pagescan-hook: criu's action script of a migration. Calls hook, hold, verdict.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "move/hold.h"
 #include "move/hook.h"
 #include "move/verdict.h"
 
@@ -47,12 +48,23 @@ static bool ask(char **argv, char answer[16])
 
 bool settle(char **argv)
 {
-	char answer[16];
+	char answer[16] = "", last[16] = "";
+	bool told = false;
 
 	for (;; sleep(ASK_AGAIN_S)) {
-		if (!ask(argv, answer))
+		const bool heard = ask(argv, answer);
+
+		if (told && !strcmp(answer, last))
+			continue;
+		told = true;
+		memcpy(last, answer, sizeof(last));
+		if (!heard)
 			complain("cannot ask the destination whether the processes run there; they stay frozen here "
 				 "until that is known: asking again");
+		else if (!strcmp(answer, "unknown"))
+			complain("the destination does not know whether the processes run there, as who let them is "
+				 "gone; they stay frozen here until its link `verdict` says running or failed: asking "
+				 "again");
 		else if (!strcmp(answer, verdict_names[VERDICT_RUNNING]))
 			return true;
 		else if (!strcmp(answer, verdict_names[VERDICT_FAILED]) ||
@@ -93,39 +105,67 @@ static bool converse(int sock)
 	return doubt_len && settle_packed(doubt, (size_t)doubt_len);
 }
 
-/* They run, whoever may still be there to hear it. */
-static void note_running(const char *path)
+/* What became of those that were about to run, whoever may still be there to hear it. */
+static void note(const char *path, enum verdict verdict)
 {
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir >= 0) {
 		if (verdict_read(dir) == VERDICT_GOING)
-			(void)verdict_change(dir, VERDICT_RUNNING);
+			(void)verdict_change(dir, verdict);
 		close(dir);
 	}
 }
 
-int hook_main(const char *program)
+/* Returns whether criu may go on. */
+static bool at_stage(const char *dir, const char *stage)
 {
-	static const char *const stages[] = { "pre-dump", "post-dump", "post-restore", "post-resume" };
-	const char *stage = getenv("CRTOOLS_SCRIPT_ACTION");
-	bool matters = false, done;
-	char dir[4096];
-	int sock;
+	int sock = hook_connect(dir, stage);
+	bool go_on;
 
-	for (size_t i = 0; stage && i < sizeof(stages) / sizeof(*stages); i++)
-		matters = matters || !strcmp(stage, stages[i]);
-	if (!matters)
-		return EXIT_SUCCESS;
-	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(program, '/') - program), program);
-	if (!strcmp(stage, "post-resume"))
-		note_running(dir);
-	sock = hook_connect(dir, stage);
 	if (sock < 0) {
 		complain("%s: whoever started criu is not there any more", stage);
-		return EXIT_FAILED;
+		return false;
 	}
-	done = converse(sock);
+	go_on = converse(sock);
 	close(sock);
+	return go_on;
+}
+
+/* The processes end if this returns true; otherwise they go on, even if somebody had got ready for their end. */
+static bool after_dump(const char *dir, const char *root)
+{
+	if (at_stage(dir, "post-dump"))
+		return true;
+	if (root)
+		hold_release_frozen(atoi(root));
+	return false;
+}
+
+int hook_main(const char *program)
+{
+	const char *stage = getenv("CRTOOLS_SCRIPT_ACTION");
+	const char *root = getenv("CRTOOLS_INIT_PID");
+	bool done = true;
+	char dir[4096];
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(program, '/') - program), program);
+	if (!stage)
+		return EXIT_SUCCESS;
+	if (!strcmp(stage, "post-dump")) {
+		done = after_dump(dir, root);
+	} else if (!strcmp(stage, "pre-dump")) {
+		done = at_stage(dir, stage);
+	} else if (!strcmp(stage, "post-restore")) {
+		done = at_stage(dir, stage);
+		/* criu ends them now, none of which has ever run; it may have been killed, and they would stay. */
+		if (!done)
+			note(dir, VERDICT_FAILED);
+		if (!done && root)
+			hold_kill(atoi(root));
+	} else if (!strcmp(stage, "post-resume")) {
+		note(dir, VERDICT_RUNNING);
+		done = at_stage(dir, stage);
+	}
 	return done ? EXIT_SUCCESS : EXIT_FAILED;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, peer, send, wire, hook,
- * outline, progress.
+ * hold, outline, progress.
  *
  * Rounds go over while the processes run, and are held ready there. Then criu dumps what is left, and asks, by its action
  * script, whether the processes shall end; that is answered when they run at the destination, and until then they stand
@@ -26,6 +26,7 @@
 #include "copy/tree.h"
 #include "land/outline.h"
 #include "live.h"
+#include "move/hold.h"
 #include "move/hook.h"
 #include "move/send.h"
 #include "progress.h"
@@ -74,7 +75,7 @@ struct migrate {
 	bool compress;
 	bool no_warm;
 	bool json;
-	bool doubt; /* the destination was told to let them run, and has not said that they do */
+	struct hold hold;
 	double frozen_since;
 	double dumped;
 	double restored;
@@ -188,11 +189,32 @@ static void tell_doubt(const struct migrate *migrate, int script)
 	(void)send(script, packet, len, MSG_NOSIGNAL);
 }
 
+/* Neither criu nor its script has ended, so the processes have stood still until now. */
+static bool is_frozen(int criu, int script)
+{
+	struct pollfd fds[] = { { criu, POLLIN, 0 }, { script, POLLIN, 0 } };
+
+	return !poll(fds, 2, 0);
+}
+
+/* From here on they run nowhere, whatever happens, until the destination lets them or says that it never will. */
+static int let_go(struct migrate *migrate, int criu, int script, struct reason *why)
+{
+	int err = hold_take(&migrate->hold, migrate->rounds.pid);
+
+	if (err)
+		return reason_set(why, err, "cannot hold the processes: %s", strerror(-err));
+	if (!is_frozen(criu, script))
+		return reason_set(why, -EIO, "criu has ended before its time");
+	tell_doubt(migrate, script);
+	return 0;
+}
+
 /*
  * The images are complete and the processes stand still. Returns 0 if they run at the destination, a negative errno with
  * @why if they never will.
  */
-static int hand_over(struct migrate *migrate, int dir, int script, struct reason *why)
+static int hand_over(struct migrate *migrate, int dir, int criu, int script, struct reason *why)
 {
 	int err = send_directory(&migrate->send, dir, false, WIRE_LAST, why);
 
@@ -204,8 +226,9 @@ static int hand_over(struct migrate *migrate, int dir, int script, struct reason
 	if (live_stop)
 		return reason_set(why, -EINTR, "interrupted");
 	migrate->restored = now();
-	tell_doubt(migrate, script);
-	migrate->doubt = true;
+	err = let_go(migrate, criu, script, why);
+	if (err)
+		return err;
 	err = wire_send(&migrate->wire, WIRE_GO, NULL, 0, NULL, 0, why);
 	if (!err)
 		err = hear(migrate, WIRE_RUNNING, why);
@@ -241,11 +264,14 @@ static int attend(struct migrate *migrate, int dir, int listener, int criu, stru
 		script = fds[0].revents ? hook_accept(listener, stage) : -1;
 		if (script < 0)
 			continue;
-		if (!strcmp(stage, "pre-dump"))
+		if (!strcmp(stage, "pre-dump")) {
+			(void)hold_note(&migrate->hold, migrate->rounds.pid);
 			migrate->frozen_since = now();
+		}
 		if (!strcmp(stage, "post-dump")) {
-			migrate->dumped = migrate->restored = now();
-			err = hand_over(migrate, dir, script, why);
+			err = hand_over(migrate, dir, criu, script, why);
+			if (err)
+				hold_release(&migrate->hold);
 		}
 		answer(script, strcmp(stage, "post-dump") || !err ? HOOK_GO_ON : HOOK_GIVE_UP);
 	}
@@ -278,6 +304,10 @@ static int last_dump(struct migrate *migrate, struct reason *why)
 		close(criu);
 		waitpid(child, &status, 0);
 	}
+	/* criu has done so, unless it was killed or somebody's script made it let them go on. */
+	if (!err)
+		hold_end(&migrate->hold);
+	hold_fini(&migrate->hold);
 	if (listener >= 0)
 		close(listener);
 	if (dir >= 0)
@@ -287,16 +317,11 @@ static int last_dump(struct migrate *migrate, struct reason *why)
 
 static void tell_end(const struct migrate *migrate, const char *verdict, const char *reason)
 {
-	const double ms[] = { (migrate->dumped - migrate->frozen_since) * 1e3,
-			      (migrate->restored - migrate->dumped) * 1e3,
-			      (migrate->running - migrate->restored) * 1e3 };
+	const struct downtime downtime = { .dump = (migrate->dumped - migrate->frozen_since) * 1e3,
+					   .restore = (migrate->restored - migrate->dumped) * 1e3,
+					   .resume = (migrate->running - migrate->restored) * 1e3 };
 
-	if (!migrate->json) {
-		progress_end(verdict, reason, ms[0] + ms[1] + ms[2], migrate->send.bytes);
-		printf("downtime: %.0f ms to freeze, dump and send, %.0f ms to restore, %.0f ms until they ran\n",
-		       ms[0], ms[1], ms[2]);
-	}
-	(void)migrate;
+	progress_moved(verdict, reason, &downtime, migrate->send.bytes);
 }
 
 static int go(struct migrate *migrate)
@@ -315,6 +340,8 @@ static int go(struct migrate *migrate)
 	err = last_dump(migrate, &why);
 	if (err) {
 		complain("not moved, the processes go on here: %s", why.text);
+		if (err == -EINTR)
+			progress_end("cancelled", why.text, -1, 0);
 		return err == -EINTR ? EXIT_CANCELLED : EXIT_FAILED;
 	}
 	tell_end(migrate, end == ROUNDS_CONVERGED ? "converged" : "forced", reason);
@@ -433,10 +460,14 @@ static int parse(int argc, char **argv, struct migrate *migrate)
 			fputs(usage, stdout);
 			return EXIT_SUCCESS;
 		}
-		if (option == 1 && !destination)
+		if (option == 1 && !destination) {
 			destination = optarg;
-		else if (option == 1 || !take_option(migrate, option))
+		} else if (option == 1) {
+			fputs(usage, stderr);
 			return EXIT_USAGE;
+		} else if (!take_option(migrate, option)) {
+			return EXIT_USAGE;
+		}
 	}
 	migrate->rounds.criu_options = argv + optind;
 	migrate->rounds.nr_criu_options = argc - optind;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * progress.c - tell people and programs how a dump comes along. Calls live, jansson.
+ * progress.c - tell people and programs how a dump or a migration comes along. Calls live, jansson.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,5 +131,23 @@ void progress_end(const char *verdict, const char *text, double frozen, uint64_t
 		       mib(bytes));
 	else
 		printf("%s: %s\n", verdict, text);
+	fflush(stdout);
+}
+
+void progress_moved(const char *verdict, const char *text, const struct downtime *downtime, uint64_t bytes)
+{
+	const double all = downtime->dump + downtime->restore + downtime->resume;
+
+	clear_line();
+	if (now_telling.json) {
+		print_event(json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:I}", "event", "end", "verdict", verdict,
+				      "reason", text, "downtime_milliseconds", all, "dump_milliseconds", downtime->dump,
+				      "restore_milliseconds", downtime->restore, "resume_milliseconds",
+				      downtime->resume, "sent_bytes", (json_int_t)bytes));
+	} else {
+		printf("%s: %s; frozen for %.0f ms, %.1f MiB sent in all\n", verdict, text, all, mib(bytes));
+		printf("downtime: %.0f ms to freeze, dump and send, %.0f ms to restore, %.0f ms until they ran\n",
+		       downtime->dump, downtime->restore, downtime->resume);
+	}
 	fflush(stdout);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * progress.h - how `pagescan dump` tells what it does: a line that moves on a terminal, plain lines, or JSON.
+ * progress.h - how `pagescan dump` and `pagescan migrate` tell what it does: a line that moves on a terminal, plain lines, or JSON.
  */
 #ifndef PAGESCAN_CMD_PROGRESS_H
 #define PAGESCAN_CMD_PROGRESS_H
@@ -29,5 +29,15 @@ void progress_round_done(bool live, const struct live_result *result, const stru
  * still, negative where it was not dumped.
  */
 void progress_end(const char *verdict, const char *text, double frozen, uint64_t bytes);
+
+/* Of a migration, milliseconds: to freeze, dump and send the rest; to restore; until they ran. */
+struct downtime {
+	double dump;
+	double restore;
+	double resume;
+};
+
+/* The same for a tree that has moved. @bytes: all that was sent. */
+void progress_moved(const char *verdict, const char *text, const struct downtime *downtime, uint64_t bytes);
 
 #endif

@@ -195,7 +195,9 @@ static int from_criu(struct receiver *receiver, struct reason *why)
 		receiver->state = RUNS;
 		err = wire_send(&receiver->wire, WIRE_RUNNING, NULL, 0, NULL, 0, why);
 	}
-	(void)send(sock, &go_on, 1, MSG_NOSIGNAL);
+	/* None but the first to ask may let them run. */
+	if (strcmp(stage, "post-restore"))
+		(void)send(sock, &go_on, 1, MSG_NOSIGNAL);
 	close(sock);
 	return err;
 }
@@ -203,11 +205,11 @@ static int from_criu(struct receiver *receiver, struct reason *why)
 /* criu has ended. A warm one that ends before anything was restored is no reason to give up. */
 static int criu_has_ended(struct receiver *receiver, struct reason *why)
 {
-	const bool done = restore_wait(&receiver->restore);
+	const int status = restore_wait(&receiver->restore);
 
 	close(receiver->criu);
 	receiver->criu = -1;
-	if (receiver->state == RUNS || (done && receiver->state == STARTS)) {
+	if (receiver->state == RUNS || (!status && receiver->state == STARTS)) {
 		/* The script that tells may have come to nothing; criu's success is as good. */
 		if (receiver->state == STARTS)
 			(void)wire_send(&receiver->wire, WIRE_RUNNING, NULL, 0, NULL, 0, why);
@@ -217,6 +219,9 @@ static int criu_has_ended(struct receiver *receiver, struct reason *why)
 	}
 	if (receiver->state == TAKES_ROUNDS)
 		return 0; /* its socket tells, too */
+	/* Killed, it may have let them run, or not, and nobody knows: the verdict stays as it is. */
+	if (receiver->state == STARTS && status < 0)
+		return reason_set(why, -EIO, "criu was killed at the destination when the processes were about to run");
 	if (receiver->state == STARTS)
 		(void)verdict_change(receiver->dir, VERDICT_FAILED);
 	if (receiver->state == RESTORES && receiver->warm) {
@@ -295,7 +300,7 @@ static int prepare(struct receiver *receiver, struct reason *why)
 				  receiver->path);
 	receiver->lock = verdict_lock(receiver->dir);
 	if (receiver->lock < 0)
-		return reason_set(why, -EBUSY, "cannot lock %s", receiver->path);
+		return reason_set(why, receiver->lock, "cannot lock %s: %s", receiver->path, strerror(-receiver->lock));
 	receiver->listener = hook_listen(receiver->dir, why);
 	if (receiver->listener < 0)
 		return receiver->listener;
@@ -327,7 +332,9 @@ static int receive(struct receiver *receiver)
 		if (receiver->listener >= 0)
 			close(receiver->listener);
 		restore_stop(&receiver->restore);
-		if (wire_say(&receiver->wire, WIRE_FAILED, why.text, NULL))
+		/* What is in doubt is no failure: the source has to ask. */
+		if (wire_say(&receiver->wire, verdict_read(receiver->dir) == VERDICT_GOING ? WIRE_NOTE : WIRE_FAILED,
+			     why.text, NULL))
 			complain("%s", why.text);
 	}
 	receive_fini(&receiver->receive);

@@ -103,14 +103,14 @@ int restore_hear(const struct restore *restore, uint64_t *bytes, char reason[256
 	return 0;
 }
 
-bool restore_wait(struct restore *restore)
+int restore_wait(struct restore *restore)
 {
 	int status = -1;
 
 	while (restore->pid > 0 && waitpid(restore->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	restore->pid = -1;
-	return WIFEXITED(status) && !WEXITSTATUS(status);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void restore_stop(struct restore *restore)

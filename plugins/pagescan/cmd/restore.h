@@ -33,8 +33,8 @@ void restore_tell(const struct restore *restore, bool last, const char *name);
  */
 int restore_hear(const struct restore *restore, uint64_t *bytes, char reason[256]);
 
-/* Wait for criu's end. Returns whether it was successful. */
-bool restore_wait(struct restore *restore);
+/* Wait for criu's end. Returns its exit status, or -1 if it was killed. */
+int restore_wait(struct restore *restore);
 
 /* It is not wanted any more. */
 void restore_stop(struct restore *restore);
