@@ -107,7 +107,6 @@ YOUNG = pagemap((0x10000, 2, PRESENT, False), (0x20000, 16, IN_PARENT, True), (0
 OLD = pagemap((0x10000, 1, PRESENT, False), (0x20000, 8, PRESENT, False), (0x30000, 16, IN_PARENT, False))
 
 
-
 def image(kind, magic, *messages):
     """An image of fuzz_visit.c, which takes the kind from the first byte."""
     return bytes([kind]) + struct.pack('=II', 0x54564319, magic) + b''.join(
@@ -120,7 +119,46 @@ def area(start, end, shmid=0, status=1 << 9):
 
 
 RUN = field(1, 0x10000) + field(2, 2) + field(4, 4)
+
+# Frames in short, as fuzz_wire.c takes them; the types are enum wire_type of move/wire.h.
+ROUND, FILE, DATA, LZ4, FILE_END, FILE_DROP, PARENT, ROUND_END, LAST, GO = range(2, 12)
+
+
+def frame(kind, content=b''):
+    return bytes([kind, len(content)]) + content
+
+
+def sent(name, *frames, end=64):
+    return frame(FILE, name) + b''.join(frames) + frame(FILE_END, struct.pack('<Q', end))
+
+
+def round_of(number, *files, end=ROUND_END):
+    parent = frame(PARENT) if number > 1 else b''
+    return frame(ROUND, struct.pack('<I', number)) + parent + b''.join(files) + frame(end)
+
+
+PAGES = sent(b'pages-1.img', frame(DATA, struct.pack('<Q', 8) + b'data'))
+PACKED = sent(b'pages-1.img', frame(LZ4, struct.pack('<QI', 0, 5) + b'\x50abcde'))
+
+
+def outline(*areas):
+    return b''.join(field(1, b''.join(field(at + 1, value) for at, value in enumerate(area))) for area in areas)
+
+
 SEEDS = {
+    'wire': [
+        round_of(1, PAGES), round_of(1, PACKED) + round_of(2, PAGES, sent(b'core-7.img')) + round_of(3, end=LAST),
+        round_of(1, frame(FILE, b'a') + frame(FILE_DROP), PAGES) + frame(GO), round_of(2), frame(LAST),
+        round_of(1, sent(b'../x')), round_of(1, sent(b'/x')), round_of(1, sent(b'parent')),
+        round_of(1, sent(b'a', frame(DATA, bytes(7) + b'\x7f' + b'far away'))),
+        round_of(1, sent(b'a', frame(LZ4, struct.pack('<QI', 0, 2**32 - 1) + b'\xff' * 40))),
+        round_of(1) + b'\xff' + struct.pack('<IIQ', ROUND, 0, 2**63), b'\xff' + b'GET / HTTP/1.0\r\n\r\n',
+    ],
+    'outline': [
+        outline(), outline((0x1000, 0x3000)), outline((0x1000, 0x3000), (0x3000, 0x5000, 3), (2**47, 2**47 + 4096, 1)),
+        outline((0x3000, 0x1000)), outline((0x1000, 0x2001)), outline((0x3000, 0x5000), (0x4000, 0x6000)),
+        outline((0x1000, 2**63)), outline((0x1000, 0x2000, 4)), outline((0x1000, 0x2000))[:-1],
+    ],
     'visit': [
         image(0, 0x56084025, field(1, 1), RUN, field(1, 0x20000) + field(2, 0) + field(3, 1) + field(5, 2**33)),
         image(0, 0x56084025, field(1, 1), RUN, RUN), image(0, 0x56084025), image(0, 0x56084025, field(1, 1), b''),

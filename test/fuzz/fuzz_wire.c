@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The destination of a migration against a source that says anything: nothing is made outside its directory, in there
+ * nothing but directories with files and links to the one before, and no descriptor leaks.
+ *
+ * An input is frames in short (a byte for the type, one for the length, so many bytes); from a type of 0xff on it is
+ * what comes over the wire as it is.
+ */
+#include <dirent.h>
+#include <endian.h>
+#include <ftw.h>
+
+#include "fuzz.h"
+#include "move/receive.h"
+
+#define BASE "base"
+
+static struct wire wire;
+
+static size_t wire_bytes(struct input *input, uint8_t *to)
+{
+	size_t len = 0;
+
+	while (input->len) {
+		const uint8_t type = take_byte(input);
+		uint32_t head[4] = { htole32(type), 0, 0, 0 };
+		uint8_t content[UINT8_MAX];
+		size_t content_len;
+
+		if (type == 0xff)
+			return len + take(input, to + len, input->len);
+		content_len = take_byte(input);
+		content_len = take(input, content, content_len);
+		head[2] = htole32((uint32_t)content_len);
+		memcpy(to + len, head, sizeof(head));
+		memcpy(to + len + sizeof(head), content, content_len);
+		len += sizeof(head) + content_len;
+	}
+	return len;
+}
+
+/* What the receiver may have made, and nothing else. */
+static int check_and_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	char target[32];
+
+	(void)st;
+	switch (ftw->level) {
+	case 0:
+	case 1:
+		MUST(type == FTW_DP);
+		break;
+	default:
+		MUST(ftw->level == 2 && (type == FTW_F || type == FTW_SL || type == FTW_SLN));
+		if (type != FTW_F) {
+			const ssize_t len = readlink(path, target, sizeof(target));
+
+			MUST(!strcmp(path + ftw->base, "parent") && len > 3 && !memcmp(target, "../", 3));
+			MUST(!memchr(target + 3, '/', (size_t)len - 3) && !memchr(target + 3, '.', (size_t)len - 3));
+		}
+	}
+	MUST(!remove(path));
+	return 0;
+}
+
+/* How many names the directory has that the program was started in. */
+static int names(void)
+{
+	struct dirent **list;
+	const int nr = scandir(".", &list, NULL, NULL);
+
+	MUST(nr >= 0);
+	for (int i = 0; i < nr; i++)
+		free(list[i]);
+	free(list);
+	return nr;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	MUST(!wire_init(&wire, -1, -1, 0) && fuzz_dir() >= 0);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input input = { data, size };
+	uint8_t *bytes = malloc(16 * size + 1);
+	int before;
+	const int fds = open_fds();
+	struct receive receive;
+	struct reason why = { "" };
+	int base, type, err = 0;
+
+	MUST(bytes && !mkdir(BASE, 0700));
+	fuzz_file("bytes", bytes, wire_bytes(&input, bytes));
+	before = names();
+	wire.in = open("bytes", O_RDONLY | O_CLOEXEC);
+	base = open(BASE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	MUST(wire.in >= 0 && base >= 0 && !receive_init(&receive, base));
+	while (!err && (type = wire_receive(&wire, &why)) > 0) {
+		MUST(wire.len <= WIRE_MAX && !wire.buffer[wire.len]);
+		err = receive_frame(&receive, &wire, (enum wire_type)type, &why);
+		MUST(err <= 0);
+	}
+	/* A sentence for each failure. */
+	MUST((err || type < 0) && why.text[0]);
+	receive_fini(&receive);
+	close(base);
+	close(wire.in);
+	free(bytes);
+	MUST(names() == before && open_fds() == fds);
+	MUST(!nftw(BASE, check_and_remove, 8, FTW_DEPTH | FTW_PHYS));
+	return 0;
+}
