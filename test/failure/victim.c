@@ -63,6 +63,8 @@ static size_t page_size, page_words;
 static const char *dir;
 static int number;	 /* 0, or 1 for the child */
 static uint32_t touches; /* as status->touches, but in memory that criu dumps */
+static uint64_t writes;	 /* the same of status->writes */
+static bool sole;
 static uint64_t state = 0x9e3779b97f4a7c15;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
@@ -112,6 +114,7 @@ static void write_page(size_t area, size_t page)
 	for (size_t i = 0; i < page_words; i++)
 		words[i] = content(area, page, generation, i);
 	status->writes++;
+	writes++;
 }
 
 static void drop_page(size_t area, size_t page)
@@ -222,7 +225,9 @@ static bool verify(void)
 	out = fdopen(open_in_dir(name, O_WRONLY | O_CREAT | O_TRUNC), "w");
 	if (!out)
 		die("%s", name);
-	if (bad)
+	if (sole && writes != status->writes)
+		fprintf(out, "FAIL it wrote %lu pages, but %lu were written: another one ran", writes, status->writes);
+	else if (bad)
 		fprintf(out, "FAIL %zu pages wrong, the first is %s %zu (class %zu)", bad, areas[first_area].name,
 			first_page, first_page % CLASSES);
 	else
@@ -325,6 +330,7 @@ int main(int argc, char **argv)
 	if (has_role(argv, "aio") && syscall(SYS_io_setup, 1, &ring))
 		die("io_setup");
 	dir = argv[1];
+	sole = has_role(argv, "sole");
 	if (has_role(argv, "direct") && open("/proc/self/exe", O_RDONLY | O_DIRECT) < 0)
 		die("O_DIRECT");
 	if (has_role(argv, "disk") && open("/run/disk/file", O_RDONLY | O_DIRECT) < 0)

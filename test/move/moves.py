@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Processes that move from one host to the other."""
+
+import json
+import os
+import signal
+
+from kit import case, check, read_text, variants, wait
+from moving import Moving
+
+
+def left(path):
+    return os.listdir(path) if os.path.exists(path) else []
+
+
+@variants(one=(), tree=('child',))
+def moves(t, roles):
+    with Moving(t, *roles) as m:
+        huge = m.traveller.huge_kib('a')
+        run = m.migrate()
+        check(not run.err, f'it says {run.err}')
+        check('downtime:' in run.out, f'no word of the downtime: {run.out}')
+        m.warm()
+        there = m.traveller.huge_kib('b')
+        # A child's areas where its parent has some are copied by criu, and what it writes there splits huge pages.
+        check(roles or there >= huge > 0, f'huge pages: {huge} KiB before, {there} after')
+        check(not left(t.path('work')), f'left in the work directory: {left(t.path("work"))}')
+        m.moved()
+
+
+@variants(cold=['--no-warm'], lz4=['--compress', 'lz4'], two_jobs=['--jobs', '2'], slowly=['--max-bandwidth', '20M'])
+def moves_with(t, options):
+    with Moving(t, 'child') as m:
+        run = m.migrate(*options)
+        check(not run.err, f'it says {run.err}')
+        if '--no-warm' not in options:
+            m.warm()
+        else:
+            check(not os.path.exists(m.images('last/restore.log')), 'a restore waited warm')
+        m.moved()
+
+
+@case
+def moves_without_a_work_directory(t):
+    """One is made, and removed."""
+    with Moving(t) as m:
+        before = sorted(os.listdir(t.dir))
+        m.migrate(work=None)
+        after = sorted(set(os.listdir(t.dir)) - set(before))
+        check(after == ['images'], f'left in the directory of temporary files: {after}')
+        m.moved()
+
+
+@case
+def moves_and_tells_programs(t):
+    with Moving(t) as m:
+        events = [json.loads(line) for line in m.migrate('--json').out.splitlines()]
+        check(all(event['event'] == 'round' for event in events[:-1]), f'strange events: {events}')
+        end = events[-1]
+        parts = end['dump_milliseconds'], end['restore_milliseconds'], end['resume_milliseconds']
+        check(end['event'] == 'end' and end['verdict'] == 'converged', f'a strange end: {end}')
+        check(all(part >= 0 for part in parts), f'parts that are none: {end}')
+        check(abs(end['downtime_milliseconds'] - sum(parts)) < 1, f'the parts are not the whole: {end}')
+        check(end['sent_bytes'] > 0, f'nothing was sent: {end}')
+        m.moved()
+
+
+@case
+def moves_though_the_pause_does_not_fit(t):
+    with Moving(t) as m:
+        check('does not fit' in m.migrate('--downtime-limit', '1', '--max-rounds', '2', code=3).out, 'no word of why')
+        m.moved()
+
+
+@case
+def moves_two_at_once(t):
+    with Moving(t) as m:
+        other = m.travel('other', 'child')
+        runs = [m.start(), m.start(traveller=other, images=t.path('images-2'), work='work-2')]
+        for run in runs:
+            check(not run.finish(60).expect(0).err, f'it says {run.err}')
+        m.moved()
+        m.moved(other)
+
+
+@case
+def moves_there_and_back_again(t):
+    with Moving(t, 'child') as m:
+        for number in range(3):
+            m.migrate(images=t.path(f'there-{number}'), work=f'work-there-{number}')
+            m.traveller.only_in('b')
+            m.home(f'back-{number}')
+            m.traveller.only_in('a')
+        m.traveller.verdict('a')
+
+
+@variants(interrupt=signal.SIGINT, term=signal.SIGTERM)
+def interrupted_in_a_round(t, signo):
+    with Moving(t) as m:
+        run = m.start(point='up.DATA.2')
+        m.reached(run)
+        run.process.send_signal(signo)
+        m.order('go')
+        run.finish().expect(4)
+        check('interrupted' in run.out, f'it says {run.out}')
+        check(not left(t.path('work')), f'left in the work directory: {left(t.path("work"))}')
+        m.untracked()
+        m.again()
+
+
+@case
+def interrupted_between_rounds(t):
+    with Moving(t) as m:
+        run = m.start(point='down.TAKEN.1')
+        m.reached(run)
+        run.process.send_signal(signal.SIGINT)
+        m.order('go')
+        run.finish().expect(4)
+        m.untracked()
+        m.stayed()
+
+
+@variants(last='up.LAST.1', ready='down.READY.1')
+def interrupted_while_it_stands_still(t, point):
+    with Moving(t) as m:
+        run = m.start(point=point)
+        m.reached(run)
+        run.process.send_signal(signal.SIGINT)
+        m.order('go')
+        run.finish().expect(4).said('the processes go on here')
+        m.untracked()
+        m.stayed()
+
+
+@case
+def interrupted_too_late(t):
+    """They run there already."""
+    with Moving(t) as m:
+        run = m.start(point='down.RUNNING.1')
+        m.reached(run)
+        run.process.send_signal(signal.SIGINT)
+        m.order('go')
+        run.finish().expect(0)
+        m.moved()
+
+
+@case
+def cancelled_without_time(t):
+    with Moving(t) as m:
+        run = m.migrate('--timeout', '1', '--max-bandwidth', '256K', code=4)
+        check('the time is over' in run.out, 'no word of why')
+        m.untracked()
+        m.stayed()
+
+
+@case
+def moves_without_time_all_the_same(t):
+    with Moving(t) as m:
+        m.migrate('--timeout', '1', '--on-timeout', 'force', '--max-bandwidth', '2M', '--downtime-limit', '1', code=3)
+        m.moved()
+
+
+@variants(limit=['--downtime-limit', 'soon'], compress=['--compress', 'zip'], word=['word'], option=['--no-such'],
+          jobs=['--jobs', '0'])
+def wrong_usage(t, options):
+    with Moving(t) as m:
+        check(m.migrate(*options, code=2).err, 'nothing was said')
+        check(not os.path.exists(m.images()), 'the directory was made')
+        m.untracked()
+        m.stayed()
+
+
+@case
+def moves_one_that_is_stopped(t):
+    """It stays stopped, and goes on there."""
+    with Moving(t) as m:
+        os.kill(m.traveller.root('a'), signal.SIGSTOP)
+        wait(lambda: 'State:\tT' in read_text(f'/proc/{m.traveller.root("a")}/status'), 'stop')
+        m.migrate()
+        wait(lambda: not m.traveller.places()['a'] or m.traveller.process.poll() is not None, 'its end in a')
+        check('State:\tT' in read_text(f'/proc/{m.traveller.root("b")}/status'), 'it runs')
+        os.kill(m.traveller.root('b'), signal.SIGCONT)
+        m.moved()
