@@ -25,6 +25,17 @@
  *   of smaps it reads the areas and their VmFlags only (parse_smaps)  in a pre-dump; a dump reads the real file
  *   PAUSE_DEVICES is called before the root task is stopped         without it smaps is read while frozen
  *   "stats-dump" is opened for writing last, and only on success    without it nothing is committed
+ *   in a dump pagemap-PID.img is opened by openat() before the      not seen: clean pages are told as in pre-dumps
+ *   first question about its task (open_page_local_xfer)            (round.c)
+ *   PID is the last one of NSpid (vpid)                             no such task in the round: the same
+ *   it is closed before inventory.img is opened for writing         another file, or one that is open: the dump fails
+ *   (dump_one_task, write_img_inventory)                            (omit.c)
+ *   inventory.img comes behind all pagemaps, before the tasks are   what is omitted later, or if it is not seen at all, is
+ *   let go, and no restore begins without it                        completed at "stats-dump", or the inventory removed
+ *   its entries ascend, each behind its length, as in 4.0 to 4.2    image/entries.c: the dump fails
+ *   page_in_parent(false) tells whether clean pages are left to     missing: all are told; if it is wrong the images are
+ *   the parent at all                                               right all the same
+ *   cnt_add() counts pages for stats-dump                           missing: they are not counted
  *   features are cached in a file named criu.kdat                   an unknown name would be shared with plain criu:
  *                                                                   criu then trusts tracking it does not have, and
  *                                                                   its own reset fails with an error
@@ -75,16 +86,25 @@ struct criu {
 	int (*compel_cure_local)(struct parasite_ctl *ctl);
 	int (*criu_get_image_dir)(void);
 	void (*print_on_level)(unsigned int level, const char *format, ...);
+	/* These may be missing (NULL). Is a page of this kind left to the parent images, as far as options say? */
+	bool (*page_in_parent)(bool dirty);
+	/* Add to a counter of stats-dump. */
+	void (*cnt_add)(int counter, unsigned long number);
 };
+
+/* Counters, of pages, the same since CRIU 1.0 (criu/include/stats.h). */
+enum { CRIU_PAGES_SCANNED, CRIU_PAGES_SKIPPED_PARENT };
 
 extern struct criu criu;
 
-/* Find them. Returns NULL, or the name of the first one that the running program does not export. */
+/* Find them. Returns NULL, or the name of the first one that is needed and that the running program does not export. */
 const char *criu_find(void);
 
 /* Names of files, as CRIU passes them to openat(). */
 #define CRIU_STATS_DUMP	 "stats-dump"
 #define CRIU_PARENT_LINK "parent"
 #define CRIU_KDAT	 "criu.kdat"
+#define CRIU_INVENTORY	 "inventory.img"
+#define CRIU_PAGEMAP	 "pagemap-%d.img%n"
 
 #endif

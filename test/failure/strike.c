@@ -7,7 +7,8 @@
  * before the call, so that the test can look around, kill or go on; a number fails the call with that errno. The
  * subject is the bytes of a write (a line of criu's log), the path of openat, the new path of renameat; of an ioctl the
  * kind, "read" and "protect" for PAGEMAP_SCAN, "register"; of sendmsg the peer's path and the message's second word
- * (the operation, if it is a keeper's); of syscall() and ptrace the number and a full stop; of splice its name.
+ * (the operation, if it is a keeper's); of syscall() and ptrace the number and a full stop; of splice its name; of pwrite
+ * the file.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -58,6 +59,16 @@ static bool struck_text(const char *call, const char *subject)
 ssize_t write(int fd, const void *buf, size_t size)
 {
 	return struck("write", buf, size) ? -1 : next(write)(fd, buf, size);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset)
+{
+	char path[64], file[256] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (readlink(path, file, sizeof(file) - 1) < 0)
+		file[0] = '\0';
+	return struck_text("pwrite", file) ? -1 : next(pwrite)(fd, buf, size, offset);
 }
 
 ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned int flags)

@@ -89,6 +89,7 @@
 	X(nanosleep, -1, EINTR)              \
 	X(open, -1, EMFILE)                  \
 	X(openat, -1, EMFILE)                \
+	X(open_memstream, 0, ENOMEM)         \
 	X(opendir, 0, EMFILE)                \
 	X(pipe2, -1, EMFILE)                 \
 	X(poll, -1, ENOMEM)                  \

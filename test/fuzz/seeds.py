@@ -94,7 +94,7 @@ def executable(base=BASE, relro=0, **changed):
 
 
 def pagemap(*entries, pages_id=1, magic=0x56084025):
-    """pagemap-7.img, behind its length, as fuzz_chain.c takes it."""
+    """pagemap-7.img, behind its length, as fuzz_chain.c and fuzz_entries.c take it."""
     messages = [field(1, pages_id)] + [
         field(1, addr) + field(2, pages & 2**32 - 1) + field(4, flags) + (field(5, pages) if wide else b'')
         for addr, pages, flags, wide in entries]
@@ -174,6 +174,11 @@ SEEDS = {
         pagemap((0, 2**51 - 1, PRESENT, True), (2**63, 2, PRESENT, True)),
         pagemap((0x10800, 1, PRESENT, False)),
         pagemap((0x20000, 1, PRESENT, False), (0x10000, 1, PRESENT, False)), pagemap((0x10000, 1, 8, False)),
+    ],
+    'entries': [
+        YOUNG, YOUNG + bytes([0, 1, 1, 3, 14, 4]), OLD + bytes([1, 200, 3, 9]), pagemap() + bytes([7, 7]), YOUNG[:30],
+        pagemap((2**64 - 0x1000, 1, PRESENT, True)), pagemap((0, 2**52, PRESENT, True)), pagemap(magic=1),
+        pagemap((0x20000, 1, PRESENT, False), (0x10000, 1, PRESENT, False)), pagemap((0x10800, 1, PRESENT, False)),
     ],
     'elf': [
         executable(), executable(base=0), executable(relro=0x1000),

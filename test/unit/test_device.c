@@ -64,6 +64,27 @@ void round_commit(void)
 	committed = true;
 }
 
+static int opened_fd, opened_pid, completed, completing;
+
+void round_pagemap_opened(int fd, int pid)
+{
+	opened_fd = fd;
+	opened_pid = pid;
+}
+
+size_t round_omit(const struct round_task *of, struct pagescan_region *vec, size_t nr)
+{
+	(void)of;
+	(void)vec;
+	return nr;
+}
+
+int round_complete(void)
+{
+	completed++;
+	return completing;
+}
+
 int smaps_open(const struct identity *id, const char *maps)
 {
 	(void)id;
@@ -339,6 +360,65 @@ static void only_a_writer_of_the_statistics_commits(void **state)
 	rmdir(name);
 }
 
+static int create(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	return fd;
+}
+
+/* Those of tasks, in a dump: a pre-dump writes them when the questions are long answered. */
+static void pagemaps_of_a_dump_are_told(void **state)
+{
+	static const char *const others[] = { "pagemap-7.img.tmp", "pagemap-.img", "pagemap-shmem-7.img",
+					      "pages-7.img" };
+	char name[] = "/tmp/test_device.XXXXXX";
+	int dir, fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(name));
+	dir = open(name, O_RDONLY | O_DIRECTORY);
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		assert_true(create(dir, others[i]) >= 0 && !unlinkat(dir, others[i], 0));
+	device_set_pre_dump(true);
+	assert_true(create(dir, "pagemap-7.img") >= 0);
+	device_set_pre_dump(false);
+	fd = openat(dir, "pagemap-7.img", O_RDONLY); /* as a parent's */
+	assert_true(fd >= 0 && !opened_pid);
+	close(fd);
+	fd = create(dir, "pagemap-7.img");
+	assert_true(fd >= 0 && opened_fd == fd);
+	assert_int_equal(opened_pid, 7);
+	assert_int_equal(unlinkat(dir, "pagemap-7.img", 0), 0);
+	close(dir);
+	rmdir(name);
+}
+
+/* Images become valid by their inventory: it is not even empty there before they are complete. */
+static void an_inventory_is_written_of_complete_images_only(void **state)
+{
+	char name[] = "/tmp/test_device.XXXXXX";
+	int dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(name));
+	dir = open(name, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(openat(dir, CRIU_INVENTORY, O_RDONLY), -1);
+	assert_int_equal(completed, 0);
+	completing = -ENOSPC;
+	assert_int_equal(create(dir, CRIU_INVENTORY), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(faccessat(dir, CRIU_INVENTORY, F_OK, 0), -1);
+	completing = 0;
+	assert_true(create(dir, CRIU_INVENTORY) >= 0);
+	assert_int_equal(completed, 2);
+	assert_int_equal(unlinkat(dir, CRIU_INVENTORY, 0), 0);
+	close(dir);
+	rmdir(name);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +434,8 @@ int main(void)
 		cmocka_unit_test(other_writes_are_the_kernels),
 		cmocka_unit_test(files_are_the_kernels),
 		cmocka_unit_test(only_a_writer_of_the_statistics_commits),
+		cmocka_unit_test(pagemaps_of_a_dump_are_told),
+		cmocka_unit_test(an_inventory_is_written_of_complete_images_only),
 	};
 
 	return cmocka_run_group_tests(tests, install, end);

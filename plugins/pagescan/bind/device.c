@@ -163,8 +163,18 @@ static bool takes_mode(int flags)
 	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
+/* What CRIU writes of a dump: the images of memory, and the file that makes all of them valid, the last one. */
+static void image_opened(int fd, const char *name)
+{
+	int pid, end = 0;
+
+	if (!device.pre_dump && sscanf(name, CRIU_PAGEMAP, &pid, &end) == 1 && end && !name[end])
+		round_pagemap_opened(fd, pid);
+}
+
 static int device_openat(int dir, const char *name, int flags, ...)
 {
+	const bool created = (flags & O_CREAT) && (flags & O_ACCMODE) != O_RDONLY;
 	struct round_task *seized = NULL;
 	mode_t mode = 0;
 	va_list args;
@@ -175,8 +185,17 @@ static int device_openat(int dir, const char *name, int flags, ...)
 		mode = va_arg(args, mode_t);
 	va_end(args);
 
+	if (created && !strcmp(name, CRIU_INVENTORY)) {
+		err = round_complete();
+		if (err) {
+			errno = -err;
+			return -1;
+		}
+	}
 	fd = openat(dir, name, flags, mode);
 	saved = errno;
+	if (fd >= 0 && created)
+		image_opened(fd, name);
 	if (fd >= 0 && (strcmp(name, CRIU_STATS_DUMP) || (flags & O_ACCMODE) != O_RDONLY))
 		err = opened(fd, dir, name, &seized);
 	if (err) {
@@ -208,7 +227,7 @@ static int scan(int fd, struct pagescan_ioctl_arg *arg, struct round_task *task)
 		return -1;
 	}
 	if (nr >= 0)
-		return nr;
+		return (int)round_omit(task, vec, (size_t)nr);
 	if (snapshot)
 		pr_warn("%d: no answer from the snapshot for %llx-%llx, its pages count as written: %s\n",
 			task->tracker.id.pid, (unsigned long long)arg->start, (unsigned long long)arg->end,

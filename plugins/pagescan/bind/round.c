@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * round.c - the round that CRIU is in. Calls track, remote, verify, CRIU's log. CRIU works on one task after the other
+ * round.c - the round that CRIU is in. Calls track, remote, verify, omit, CRIU's log. CRIU works on one task after the other
  * in one thread, so there is one round and no lock.
  */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "omit.h"
 #include "remote.h"
 #include "round.h"
 #include "verify.h"
@@ -40,6 +41,7 @@ static void round_end(void)
 		now.tasks = task->next;
 		free_task(task);
 	}
+	omit_forget();
 	epoch_image_fini(&now.parent);
 	epoch_image_fini(&now.done);
 	if (now.dir >= 0)
@@ -125,6 +127,8 @@ struct round_task *round_task_seized(int proc_dir, const struct identity *id, co
 		(void)tracker_begin(tracker, &remote.remote);
 	remote_fini(&remote);
 	task->audit.mem_fd = -1;
+	/* The pid that the task itself sees, the last one: CRIU knows no pid namespace inside another one. */
+	task->image_pid = identity_status(proc_dir, "NSpid");
 	task->next = now.tasks;
 	now.tasks = task;
 	verify_begin(task, proc_dir, now.dir);
@@ -184,12 +188,33 @@ void round_not_read(int pid, uint64_t start, uint64_t end)
 	epoch_image_fini(&now.done); /* without a record nobody takes these images for the last ones */
 }
 
+void round_pagemap_opened(int fd, int pid)
+{
+	for (struct round_task *task = now.tasks; task; task = task->next) {
+		if (task->image_pid == pid && task->visible && task->tracker.trusted)
+			task->omits = !omit_begin(now.dir, fd, pid);
+	}
+}
+
+size_t round_omit(const struct round_task *task, struct pagescan_region *vec, size_t nr)
+{
+	return task->omits ? omit_clean(task->image_pid, vec, nr) : nr;
+}
+
+int round_complete(void)
+{
+	return now.begun ? omit_complete(now.dir) : 0;
+}
+
 void round_commit(void)
 {
 	struct reason why;
 
 	if (!now.begun)
 		return;
+	/* Nothing is left to be completed, unless this CRIU makes its images valid by something else, or too early. */
+	if (round_complete())
+		unlinkat(now.dir, CRIU_INVENTORY, 0);
 	if (now.done.nr && now.dir < 0)
 		pr_warn("the next round will be a full one: the image directory cannot be used: %s\n",
 			strerror(-now.dir));

@@ -13,13 +13,16 @@
 /*
  * A task of the round, which owns it. @visible: the tracker could look at its memory; else all that is known is "in
  * doubt dirty". @reset: CRIU has reset it, and its snapshot is empty. @verify: answers are held against @audit
- * (verify.h), which has no memory where the images cannot be read.
+ * (verify.h), which has no memory where the images cannot be read. @image_pid: by which CRIU names its images, negative
+ * if that is not known. @omits: CRIU writes its image as a file, and is told nothing of clean pages (omit.h).
  */
 struct round_task {
 	struct tracker tracker;
 	bool visible;
 	bool reset;
 	bool verify;
+	int image_pid;
+	bool omits;
 	struct audit audit;
 	struct round_task *next;
 };
@@ -40,6 +43,18 @@ void round_reset(struct round_task *task);
 
 /* CRIU could not read [start, end), bytes, whole pages, of a task after it let it run again: they are dirty. */
 void round_not_read(int pid, uint64_t start, uint64_t end);
+
+/* CRIU, in a dump, has opened pagemap-@pid.img for writing as @fd. */
+void round_pagemap_opened(int fd, int pid);
+
+/* Take from an answer of @nr regions for the task what CRIU need not be told. Returns how many are left in @vec. */
+size_t round_omit(const struct round_task *task, struct pagescan_region *vec, size_t nr);
+
+/*
+ * CRIU is about to make its images valid: complete them first. Returns 0 or a negative errno, told in CRIU's log: then
+ * they must not become valid.
+ */
+int round_complete(void);
 
 /* The images are complete: write the record of the tasks that were reset, and end the round. */
 void round_commit(void);

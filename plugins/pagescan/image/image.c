@@ -13,10 +13,8 @@
 #include "image.h"
 
 /* criu/include/magic.h */
-#define IMG_COMMON_MAGIC  0x54564319u
 #define IMG_SERVICE_MAGIC 0x55105940u
 #define INVENTORY_MAGIC	  0x58313116u
-#define PAGEMAP_MAGIC	  0x56084025u
 #define STATS_MAGIC	  0x57093306u
 /* The inventory itself begins with its own magic only. */
 #define IMAGES_VERSION 1
@@ -40,7 +38,7 @@ static FILE *create(int dir, const char *name, const uint32_t *magic, size_t nr)
 	return file;
 }
 
-static int put(FILE *file, const ProtobufCMessage *message)
+int image_put(FILE *file, const ProtobufCMessage *message)
 {
 	uint32_t size = (uint32_t)protobuf_c_message_get_packed_size(message);
 	uint8_t small[64], *data = size <= sizeof(small) ? small : malloc(size);
@@ -64,7 +62,7 @@ static int write_one(int dir, const char *name, const uint32_t *magic, size_t nr
 
 	if (!file)
 		return -errno;
-	err = put(file, message);
+	err = image_put(file, message);
 	if (fclose(file) && !err)
 		err = -errno;
 	return err;
@@ -149,7 +147,7 @@ int image_pagemap_open(struct image_pagemap *pagemap, int dir, int pid, uint32_t
 	if (!pagemap->file)
 		return -errno;
 	head.pages_id = pages_id;
-	err = put(pagemap->file, &head.base);
+	err = image_put(pagemap->file, &head.base);
 	if (err) {
 		fclose(pagemap->file);
 		pagemap->file = NULL;
@@ -157,18 +155,18 @@ int image_pagemap_open(struct image_pagemap *pagemap, int dir, int pid, uint32_t
 	return err;
 }
 
-static int put_entry(struct image_pagemap *pagemap)
+int image_put_entry(FILE *file, uint64_t start, uint64_t end, uint32_t flags)
 {
-	uint64_t pages = (pagemap->end - pagemap->start) / pagescan_page_size();
+	uint64_t pages = (end - start) / pagescan_page_size();
 	Criu__PagemapEntry entry = CRIU__PAGEMAP_ENTRY__INIT;
 	int err = 0;
 
-	entry.vaddr = pagemap->start;
+	entry.vaddr = start;
 	entry.has_flags = 1;
-	entry.flags = pagemap->flags;
+	entry.flags = flags;
 	for (; !err && pages; pages -= entry.nr_pages) {
 		entry.nr_pages = pages < ENTRY_PAGES ? (uint32_t)pages : ENTRY_PAGES;
-		err = put(pagemap->file, &entry.base);
+		err = image_put(file, &entry.base);
 		entry.vaddr += entry.nr_pages * pagescan_page_size();
 	}
 	return err;
@@ -182,7 +180,7 @@ int image_pagemap_add(struct image_pagemap *pagemap, uint64_t start, uint64_t en
 		pagemap->end = end;
 		return 0;
 	}
-	err = put_entry(pagemap);
+	err = image_put_entry(pagemap->file, pagemap->start, pagemap->end, pagemap->flags);
 	pagemap->start = start;
 	pagemap->end = end;
 	pagemap->flags = flags;
@@ -195,7 +193,7 @@ int image_pagemap_close(struct image_pagemap *pagemap)
 
 	if (!pagemap->file)
 		return 0;
-	err = put_entry(pagemap);
+	err = image_put_entry(pagemap->file, pagemap->start, pagemap->end, pagemap->flags);
 	if (fclose(pagemap->file) && !err)
 		err = -errno;
 	pagemap->file = NULL;

@@ -51,6 +51,16 @@ struct image_pagemap {
 #define IMAGE_IN_PARENT 1u
 #define IMAGE_PRESENT	4u
 
+/* What such a file begins with (criu/include/magic.h). */
+#define IMG_COMMON_MAGIC 0x54564319u
+#define PAGEMAP_MAGIC	 0x56084025u
+
+struct ProtobufCMessage;
+
+/* Write one message behind its length, or the entries for [start, end), bytes: several if one cannot count them. */
+int image_put(FILE *file, const struct ProtobufCMessage *message);
+int image_put_entry(FILE *file, uint64_t start, uint64_t end, uint32_t flags);
+
 /* Begin the file for the task that CRIU knows as @pid, whose pages go to pages-@pages_id.img. */
 int image_pagemap_open(struct image_pagemap *pagemap, int dir, int pid, uint32_t pages_id);
 

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * entries.c - the entries of a pagemap-PID.img. Calls image, protobuf-c, libc.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "criu.pb-c.h"
+#include "entries.h"
+#include "image.h"
+
+void image_entries_fini(struct image_entries *entries)
+{
+	free(entries->data);
+	free(entries->v);
+	*entries = (struct image_entries){ 0 };
+}
+
+static int read_file(int fd, struct image_entries *entries)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EBADMSG;
+	entries->data = calloc(1, (size_t)st.st_size + 1);
+	if (!entries->data)
+		return -ENOMEM;
+	while (entries->size < (size_t)st.st_size) {
+		ssize_t got = read(fd, entries->data + entries->size, (size_t)st.st_size - entries->size);
+
+		if (got <= 0)
+			return got < 0 ? -errno : -EBADMSG;
+		entries->size += (size_t)got;
+	}
+	return 0;
+}
+
+/* The length of the message at @offset, with its own length before it; 0 where none is whole. */
+static size_t message_at(const struct image_entries *entries, size_t offset)
+{
+	const size_t left = entries->size - offset;
+	uint32_t len;
+
+	if (left < sizeof(len))
+		return 0;
+	memcpy(&len, entries->data + offset, sizeof(len));
+	return len <= left - sizeof(len) ? sizeof(len) + len : 0;
+}
+
+static int take_entry(struct image_entries *entries, size_t offset, size_t size)
+{
+	const uint64_t page = pagescan_page_size();
+	const uint8_t *message = entries->data + offset + sizeof(uint32_t);
+	Criu__PagemapEntry *entry = criu__pagemap_entry__unpack(NULL, size - sizeof(uint32_t), message);
+	uint64_t pages = !entry ? 0 : entry->has_wide_nr_pages ? entry->wide_nr_pages : entry->nr_pages;
+	struct image_entry found = { .offset = offset, .size = size };
+
+	if (!entry || entry->vaddr % page || pages > (UINT64_MAX - entry->vaddr) / page ||
+	    (entries->nr && entry->vaddr < entries->v[entries->nr - 1].end)) {
+		criu__pagemap_entry__free_unpacked(entry, NULL);
+		return -EBADMSG;
+	}
+	found.start = entry->vaddr;
+	found.end = found.start + pages * page;
+	found.held = !entry->has_flags || (entry->flags & (IMAGE_IN_PARENT | IMAGE_PRESENT));
+	criu__pagemap_entry__free_unpacked(entry, NULL);
+
+	if (entries->nr == entries->room) {
+		size_t room = entries->room ? entries->room * 2 : 64;
+		struct image_entry *v = reallocarray(entries->v, room, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		entries->v = v;
+		entries->room = room;
+	}
+	entries->v[entries->nr++] = found;
+	return 0;
+}
+
+int image_entries_read(int fd, struct image_entries *entries)
+{
+	const uint32_t magic[] = { IMG_COMMON_MAGIC, PAGEMAP_MAGIC };
+	size_t offset = sizeof(magic), size;
+	int err;
+
+	*entries = (struct image_entries){ 0 };
+	err = read_file(fd, entries);
+	if (!err && (entries->size < sizeof(magic) || memcmp(entries->data, magic, sizeof(magic))))
+		err = -EBADMSG;
+	/* The first message is the head. */
+	for (size = 0; !err && (!size || offset < entries->size); offset += size) {
+		size = message_at(entries, offset);
+		if (!size)
+			err = -EBADMSG;
+		else if (entries->head)
+			err = take_entry(entries, offset, size);
+		else
+			entries->head = offset + size;
+	}
+	if (err)
+		image_entries_fini(entries);
+	return err;
+}
+
+/* The first entry that ends after @addr. */
+static size_t find(const struct image_entries *entries, uint64_t addr)
+{
+	size_t low = 0, high = entries->nr;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (entries->v[mid].end > addr)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low;
+}
+
+bool image_entries_cover(const struct image_entries *entries, uint64_t start, uint64_t end)
+{
+	for (size_t i = find(entries, start); i < entries->nr && start < end; i++) {
+		const struct image_entry *entry = &entries->v[i];
+
+		if (!entry->held || entry->start > start)
+			return false;
+		start = entry->end;
+	}
+	return start >= end;
+}
+
+/* All that is in the regions and in no entry, as far as @limit; goes on from where *at and *from are. */
+static int put_regions(FILE *file, const struct pagescan_regions *regions, size_t *at, uint64_t *from, uint64_t limit)
+{
+	int err = 0;
+
+	while (!err && *at < regions->nr && regions->v[*at].start < limit) {
+		const struct pagescan_region *region = &regions->v[*at];
+		uint64_t start = region->start > *from ? region->start : *from;
+		uint64_t end = region->end < limit ? region->end : limit;
+
+		if (start < end)
+			err = image_put_entry(file, start, end, IMAGE_IN_PARENT);
+		if (region->end > limit)
+			break;
+		(*at)++;
+	}
+	return err;
+}
+
+static int put_all(FILE *file, const struct image_entries *entries, const struct pagescan_regions *regions)
+{
+	uint64_t from = 0;
+	size_t at = 0;
+	int err = fwrite(entries->data, 1, entries->head, file) == entries->head ? 0 : -errno;
+
+	for (size_t i = 0; !err && i < entries->nr; i++) {
+		const struct image_entry *entry = &entries->v[i];
+
+		err = put_regions(file, regions, &at, &from, entry->start);
+		if (!err && fwrite(entries->data + entry->offset, 1, entry->size, file) != entry->size)
+			err = -errno;
+		from = entry->end;
+	}
+	return err ? err : put_regions(file, regions, &at, &from, UINT64_MAX);
+}
+
+static int write_file(int fd, const char *data, size_t size)
+{
+	off_t offset = 0;
+
+	while (size) {
+		ssize_t put = pwrite(fd, data, size, offset);
+
+		if (put < 0)
+			return -errno;
+		data += put;
+		size -= (size_t)put;
+		offset += put;
+	}
+	return 0;
+}
+
+int image_entries_fill(int fd, const struct image_entries *entries, const struct pagescan_regions *regions)
+{
+	char *data = NULL;
+	size_t size = 0;
+	FILE *file = open_memstream(&data, &size);
+	int err;
+
+	if (!file)
+		return -errno;
+	err = put_all(file, entries, regions);
+	if (fclose(file) && !err)
+		err = -errno;
+	/* It grows, or stays as it is: nothing old is left behind its new end. */
+	if (!err)
+		err = write_file(fd, data, size);
+	free(data);
+	return err;
+}
