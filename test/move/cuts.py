@@ -180,3 +180,12 @@ def cable_pulled(t):
         m.cut()
         m.order('go')
         ends_in(m, run, 'a')
+
+
+@case
+def command_that_criu_cannot_be_told(t):
+    """Its script could not ask the destination if pagescan were killed, so the destination never hears "go"."""
+    with Moving(t) as m:
+        run = m.start(rsh=['env', f'LONG={"x" * 5000}', *m.rsh])
+        ends_in(m, run, 'a')
+        check('cannot be told how to ask' in run.err, f'it says {run.err}')

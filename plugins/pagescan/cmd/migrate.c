@@ -1,33 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, peer, send, wire, hook,
- * hold, outline, progress.
+ * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, handover, peer, send,
+ * wire, outline, progress.
  *
- * Rounds go over while the processes run, and are held ready there. Then criu dumps what is left, and asks, by its action
- * script, whether the processes shall end; that is answered when they run at the destination, and until then they stand
- * still here. Who is asked what at which point is in docs/migration.md.
+ * Rounds go over while the processes run, and are held ready there. Then what is left is dumped and handed over.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "copy/tree.h"
+#include "handover.h"
 #include "land/outline.h"
 #include "live.h"
-#include "move/hold.h"
-#include "move/hook.h"
 #include "move/send.h"
 #include "progress.h"
 #include "peer.h"
@@ -70,46 +63,13 @@ struct migrate {
 	struct peer peer;
 	struct send send;
 	struct wire wire;
-	char **settle;
 	pid_t child;
 	bool compress;
 	bool no_warm;
 	bool json;
-	struct hold hold;
-	double frozen_since;
-	double dumped;
-	double restored;
-	double running;
+	struct handover handover;
 	char work[4096];
 };
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-/*
- * The next frame of @wanted type; what else the other end has to say is told the user. Returns 0 or a negative errno
- * with @why: what the other end says is the reason for its failure.
- */
-static int hear(struct migrate *migrate, enum wire_type wanted, struct reason *why)
-{
-	for (;;) {
-		int type = wire_receive(&migrate->wire, why);
-
-		if (type < 0 || type == (int)wanted)
-			return type < 0 ? type : 0;
-		if (type == WIRE_FAILED)
-			return reason_set(why, -EREMOTEIO, "%.200s", (const char *)migrate->wire.buffer);
-		if (type == WIRE_NOTE && migrate->wire.len)
-			complain("%s", (const char *)migrate->wire.buffer);
-		if (type != WIRE_NOTE && type != WIRE_TAKEN)
-			return reason_set(why, -EPROTO, "the destination says what makes no sense");
-	}
-}
 
 static int complained(const struct reason *why, int err)
 {
@@ -165,161 +125,17 @@ static int close_round(struct rounds *rounds, int dir, int result)
 		err = send_directory(&migrate->send, dir, result > 0, WIRE_ROUND_END, &why);
 	do {
 		if (!err)
-			err = hear(migrate, WIRE_TAKEN, &why);
+			err = peer_hear(&migrate->wire, WIRE_TAKEN, &why);
 	} while (!err && wire_number(&migrate->wire, 0, 4) != rounds->round);
 	return complained(&why, err);
 }
 
-/* criu's script learns how to find out, should this process not be there to tell. */
-static void tell_doubt(const struct migrate *migrate, int script)
-{
-	char packet[HOOK_MAX];
-	size_t len = 0;
-
-	packet[len++] = HOOK_DOUBT;
-	for (char **word = migrate->settle; *word; word++) {
-		const size_t size = strlen(*word) + 1;
-
-		/* A part of a command is none. */
-		if (len + size > sizeof(packet))
-			return;
-		memcpy(packet + len, *word, size);
-		len += size;
-	}
-	(void)send(script, packet, len, MSG_NOSIGNAL);
-}
-
-/* Neither criu nor its script has ended, so the processes have stood still until now. */
-static bool is_frozen(int criu, int script)
-{
-	struct pollfd fds[] = { { criu, POLLIN, 0 }, { script, POLLIN, 0 } };
-
-	return !poll(fds, 2, 0);
-}
-
-/* From here on they run nowhere, whatever happens, until the destination lets them or says that it never will. */
-static int let_go(struct migrate *migrate, int criu, int script, struct reason *why)
-{
-	int err = hold_take(&migrate->hold, migrate->rounds.pid);
-
-	if (err)
-		return reason_set(why, err, "cannot hold the processes: %s", strerror(-err));
-	if (!is_frozen(criu, script))
-		return reason_set(why, -EIO, "criu has ended before its time");
-	tell_doubt(migrate, script);
-	return 0;
-}
-
-/*
- * The images are complete and the processes stand still. Returns 0 if they run at the destination, a negative errno with
- * @why if they never will.
- */
-static int hand_over(struct migrate *migrate, int dir, int criu, int script, struct reason *why)
-{
-	int err = send_directory(&migrate->send, dir, false, WIRE_LAST, why);
-
-	migrate->dumped = now();
-	if (!err)
-		err = hear(migrate, WIRE_READY, why);
-	if (err)
-		return err;
-	if (live_stop)
-		return reason_set(why, -EINTR, "interrupted");
-	migrate->restored = now();
-	err = let_go(migrate, criu, script, why);
-	if (err)
-		return err;
-	err = wire_send(&migrate->wire, WIRE_GO, NULL, 0, NULL, 0, why);
-	if (!err)
-		err = hear(migrate, WIRE_RUNNING, why);
-	migrate->running = now();
-	/* The destination says so itself: they do not run there. */
-	if (!err || err == -EREMOTEIO)
-		return err;
-	complain("%s: asking the destination anew what became of it", why->text);
-	return settle(migrate->settle) ? 0 : err;
-}
-
-static void answer(int script, char letter)
-{
-	(void)send(script, &letter, 1, MSG_NOSIGNAL);
-	close(script);
-}
-
-/* criu and its scripts, until criu ends. Returns 0 if the processes have moved, or a negative errno with @why. */
-static int attend(struct migrate *migrate, int dir, int listener, int criu, struct reason *why)
-{
-	int err = reason_set(why, -EIO, "criu dump failed, see %s/%u/criu.log", migrate->rounds.images,
-			     migrate->rounds.round);
-
-	for (;;) {
-		struct pollfd fds[] = { { listener, POLLIN, 0 }, { criu, POLLIN, 0 } };
-		char stage[32];
-		int script;
-
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return reason_set(why, -errno, "poll: %s", strerror(errno));
-		if (!fds[0].revents && fds[1].revents)
-			return err;
-		script = fds[0].revents ? hook_accept(listener, stage) : -1;
-		if (script < 0)
-			continue;
-		if (!strcmp(stage, "pre-dump")) {
-			(void)hold_note(&migrate->hold, migrate->rounds.pid);
-			migrate->frozen_since = now();
-		}
-		if (!strcmp(stage, "post-dump")) {
-			err = hand_over(migrate, dir, criu, script, why);
-			if (err)
-				hold_release(&migrate->hold);
-		}
-		answer(script, strcmp(stage, "post-dump") || !err ? HOOK_GO_ON : HOOK_GIVE_UP);
-	}
-}
-
-static int last_dump(struct migrate *migrate, struct reason *why)
-{
-	struct rounds *rounds = &migrate->rounds;
-	char script[sizeof(migrate->work) + 32];
-	char *const options[] = { (char *)"--action-script", script, NULL };
-	int dir = rounds_next_directory(rounds), listener, err, status;
-	pid_t child;
-
-	listener = dir < 0 ? -EIO : hook_listen(rounds->dir, why);
-	if (dir < 0)
-		reason_set(why, -EIO, "cannot make a directory for the dump");
-	snprintf(script, sizeof(script), "%s/" HOOK_PROGRAM, migrate->work);
-	err = listener < 0 ? listener : 0;
-	if (!err)
-		err = send_round(&migrate->send, &rounds->files, rounds->round, why);
-	if (!err) {
-		migrate->frozen_since = now();
-		child = rounds_start_criu(rounds, "dump", options);
-		err = child < 0 ? reason_set(why, -EIO, "cannot start criu") : 0;
-	}
-	if (!err) {
-		int criu = (int)syscall(SYS_pidfd_open, child, 0);
-
-		err = attend(migrate, dir, listener, criu, why);
-		close(criu);
-		waitpid(child, &status, 0);
-	}
-	/* criu has done so, unless it was killed or somebody's script made it let them go on. */
-	if (!err)
-		hold_end(&migrate->hold);
-	hold_fini(&migrate->hold);
-	if (listener >= 0)
-		close(listener);
-	if (dir >= 0)
-		close(dir);
-	return err;
-}
-
 static void tell_end(const struct migrate *migrate, const char *verdict, const char *reason)
 {
-	const struct downtime downtime = { .dump = (migrate->dumped - migrate->frozen_since) * 1e3,
-					   .restore = (migrate->restored - migrate->dumped) * 1e3,
-					   .resume = (migrate->running - migrate->restored) * 1e3 };
+	const struct handover *times = &migrate->handover;
+	const struct downtime downtime = { .dump = (times->dumped - times->frozen_since) * 1e3,
+					   .restore = (times->restored - times->dumped) * 1e3,
+					   .resume = (times->running - times->restored) * 1e3 };
 
 	progress_moved(verdict, reason, &downtime, migrate->send.bytes);
 }
@@ -337,7 +153,9 @@ static int go(struct migrate *migrate)
 		progress_end("cancelled", reason, -1, 0);
 		return EXIT_CANCELLED;
 	}
-	err = last_dump(migrate, &why);
+	migrate->handover.wire = &migrate->wire;
+	migrate->handover.send = &migrate->send;
+	err = handover(&migrate->handover, &migrate->rounds, &why);
 	if (err) {
 		complain("not moved, the processes go on here: %s", why.text);
 		if (err == -EINTR)
@@ -363,8 +181,8 @@ static int connect_destination(struct migrate *migrate)
 	for (int i = 0; options && i < migrate->rounds.nr_criu_options; i++)
 		options[nr++] = migrate->rounds.criu_options[i];
 	argv = options ? peer_command(&migrate->peer, options) : NULL;
-	migrate->settle = peer_command(&migrate->peer, settle_options);
-	if (argv && migrate->settle) {
+	migrate->handover.settle = peer_command(&migrate->peer, settle_options);
+	if (argv && migrate->handover.settle) {
 		migrate->child = peer_start(argv, &in, &out);
 		err = migrate->child < 0 ? -EIO : wire_init(&migrate->wire, in, out, PATIENCE_MS);
 		if (!err)
@@ -510,7 +328,7 @@ int cmd_migrate(int argc, char **argv)
 	if (migrate.child > 0)
 		waitpid(migrate.child, NULL, 0);
 	wire_fini(&migrate.wire);
-	peer_free(migrate.settle);
+	peer_free(migrate.handover.settle);
 	if (migrate.work[0] && status != EXIT_FAILED)
 		nftw(migrate.work, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	return status;

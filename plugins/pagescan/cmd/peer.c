@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * peer.c - run a command elsewhere. Calls the kernel.
+ * peer.c - run a command elsewhere, and hear what it says. Calls wire, the kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +12,6 @@
 
 #include "cmd.h"
 #include "peer.h"
-
-#define WORDS_MAX 32
 
 bool peer_parse(struct peer *peer, char *destination)
 {
@@ -66,13 +64,13 @@ char **peer_command(const struct peer *peer, char *const options[])
 
 	while (options[nr_options])
 		nr_options++;
-	argv = calloc(WORDS_MAX + nr_options + 8, sizeof(*argv));
+	argv = calloc(strlen(peer->rsh) / 2 + nr_options + 8, sizeof(*argv));
 	if (!argv || !words) {
 		free(argv);
 		free(words);
 		return NULL;
 	}
-	for (char *word = strtok_r(words, " ", &state); word && nr < WORDS_MAX; word = strtok_r(NULL, " ", &state))
+	for (char *word = strtok_r(words, " ", &state); word; word = strtok_r(NULL, " ", &state))
 		argv[nr++] = strdup(word);
 	free(words);
 	argv[nr++] = strdup(peer->host);
@@ -119,4 +117,20 @@ pid_t peer_start(char **argv, int *in, int *out)
 	*in = from[0];
 	*out = to[1];
 	return child;
+}
+
+int peer_hear(struct wire *wire, enum wire_type wanted, struct reason *why)
+{
+	for (;;) {
+		int type = wire_receive(wire, why);
+
+		if (type < 0 || type == (int)wanted)
+			return type < 0 ? type : 0;
+		if (type == WIRE_FAILED)
+			return reason_set(why, -EREMOTEIO, "%.200s", (const char *)wire->buffer);
+		if (type == WIRE_NOTE && wire->len)
+			complain("%s", (const char *)wire->buffer);
+		if (type != WIRE_NOTE && type != WIRE_TAKEN)
+			return reason_set(why, -EPROTO, "the destination says what makes no sense");
+	}
 }

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "move/wire.h"
+
 /*
  * @host, @path: where to. @rsh: the command that runs another one there, words separated by spaces. @program: pagescan's
  * path there. The strings are the caller's.
@@ -34,5 +36,11 @@ void peer_free(char **argv);
  * reach it. Returns its pid or -1 after a complaint.
  */
 pid_t peer_start(char **argv, int *in, int *out);
+
+/*
+ * The next frame of @wanted type; what else the other end has to say is told the user. Returns 0 or a negative errno
+ * with @why: what the other end says is the reason for its failure, -EREMOTEIO.
+ */
+int peer_hear(struct wire *wire, enum wire_type wanted, struct reason *why);
 
 #endif
