@@ -68,15 +68,15 @@ class Elsewhere:
 
     def seen(self):
         """The pids here, and by which ones we see them."""
-        found = {}
+        found, here = {}, os.readlink(f'/proc/{self.init()}/ns/pid')
         for pid in filter(str.isdigit, os.listdir('/proc')):
             try:
-                if os.readlink(f'/proc/{pid}/ns/pid') == os.readlink(f'/proc/{self.init()}/ns/pid'):
+                if os.readlink(f'/proc/{pid}/ns/pid') == here:
                     with open(f'/proc/{pid}/status') as status:
                         line = next(line for line in status if line.startswith('NSpid:'))
                     found[int(line.split()[-1])] = int(pid)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                pass  # it has ended; or it is the machine's own process 1, which may be nobody's to look at
         return found
 
 
