@@ -2,6 +2,7 @@
 """The private memory of two processes that stand still, compared: areas, rights, VmFlags, and every byte."""
 
 import ctypes
+import errno
 import fcntl
 import itertools
 import re
@@ -9,6 +10,7 @@ import struct
 
 PAGE = 4096
 PIECE = 1 << 20
+GUARD = b'guarded!' * (PAGE // 8)
 HEAD = re.compile(r'([0-9a-f]+)-([0-9a-f]+) (\S+) (\S+) \S+ \S+ *(.*)')
 # Nobody's memory: the kernel's own pages.
 KERNELS = ('[vvar]', '[vvar_vclock]', '[vdso]', '[vsyscall]')
@@ -58,11 +60,19 @@ def union(ranges):
 
 
 def read(memory, start, end):
-    memory.seek(start)
-    data = b''
-    while len(data) < end - start:
-        data += memory.read(end - start - len(data))
-    return data
+    """A guard page cannot be read: it counts as a page of GUARD."""
+    try:
+        memory.seek(start)
+        data = b''
+        while len(data) < end - start:
+            data += memory.read(end - start - len(data))
+        return data
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    if end - start == PAGE:
+        return GUARD
+    return b''.join(read(memory, at, at + PAGE) for at in range(start, end, PAGE))
 
 
 def differing(pids, start, end):
