@@ -8,7 +8,7 @@ import struct
 
 from chains import begin, end
 from command import environment_of_script
-from kit import BUILD, CRIU, PLUGIN, PROGRAMS, Skip, case, check, variants
+from kit import BUILD, CRIU, PLUGIN, PROGRAMS, Skip, case, check, variants, needs_zero_page
 
 FEATURE = 'check', '--feature', 'mem_dirty_track'
 LACKING = {
@@ -117,6 +117,8 @@ def kernel_that_lacks(t, what):
 
 @variants(scan='scan', uffd='uffd')
 def dump_on_a_kernel_that_lacks(t, what):
+    if what == 'scan':
+        needs_zero_page()
     t.start_victim()
     t.criu('dump', '1', wrap=lacking(t, what)).said(LACKING[what])
     t.victim.wait_dumped()

@@ -5,6 +5,7 @@ A case is a function that takes a Test. It runs as process 1 of namespaces of it
 behind ends with it, no other keeper is in reach, and every orphan becomes its child.
 """
 
+import ctypes
 import functools
 import mmap
 import os
@@ -45,6 +46,19 @@ def fault_of_machine():
     """A CRIU_FAULT without which criu does not work here, '' for none. It cannot be had together with another one."""
     return subprocess.run([os.path.join(ROOT, 'scripts', 'criu-fault'), CRIU], stdout=subprocess.PIPE, text=True,
                           check=True).stdout.strip()
+
+
+def needs_zero_page():
+    """Where the kernel maps none, criu that reads pagemap takes some page's frame for it, and loses what that is used for
+    next (criu/kerndat.c, init_zero_page_pfn)."""
+    pages = mmap.mmap(-1, 2 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    check(pages[0] == pages[mmap.PAGESIZE] == 0, 'new memory is not zero')
+    with open('/proc/self/pagemap', 'rb') as pagemap:
+        pagemap.seek(address // mmap.PAGESIZE * 8)
+        first, second = struct.unpack('=2Q', pagemap.read(16))
+    if first != second:
+        raise Skip('this kernel maps no zero page, without which criu that reads pagemap loses pages')
 
 
 def case(function):
