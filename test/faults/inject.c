@@ -29,6 +29,22 @@
  * alike whatever their types and whether or not they are variable arguments.
  */
 #define CALLS(X)                             \
+	X(LZ4_compress_default, 0, 0)        \
+	X(LZ4_decompress_safe, -1, 0)        \
+	X(execl, -1, ENOMEM)                 \
+	X(execvp, -1, ENOMEM)                \
+	X(getcwd, 0, ENOMEM)                 \
+	X(kill, -1, EPERM)                   \
+	X(madvise, -1, ENOMEM)               \
+	X(mkdtemp, 0, ENOSPC)                \
+	X(mremap, -1, ENOMEM)                \
+	X(nftw, -1, EACCES)                  \
+	X(pipe, -1, EMFILE)                  \
+	X(readlinkat, -1, EIO)               \
+	X(realpath, 0, ENOMEM)               \
+	X(send, -1, ENOBUFS)                 \
+	X(socketpair, -1, EMFILE)            \
+	X(writev, -1, EIO)                   \
 	X(accept4, -1, EMFILE)               \
 	X(access, -1, EACCES)                \
 	X(bind, -1, EADDRINUSE)              \
