@@ -57,16 +57,20 @@ static bool is_zero(const unsigned char *page, size_t size)
 	return !page[0] && !memcmp(page, page + 1, size - 1);
 }
 
-static int files_store(struct sink *sink, const struct chunk *chunk, struct reason *why)
+bool files_next(const struct chunk *chunk, size_t *at, size_t *end)
 {
 	const size_t page = pagescan_page_size();
-	size_t at = 0, end;
 
-	while (at < chunk->bytes) {
-		while (at < chunk->bytes && is_zero(chunk->buffer + at, page))
-			at += page;
-		for (end = at; end < chunk->bytes && !is_zero(chunk->buffer + end, page); end += page)
-			;
+	while (*at < chunk->bytes && is_zero(chunk->buffer + *at, page))
+		*at += page;
+	for (*end = *at; *end < chunk->bytes && !is_zero(chunk->buffer + *end, page); *end += page)
+		;
+	return *at < *end;
+}
+
+static int files_store(struct sink *sink, const struct chunk *chunk, struct reason *why)
+{
+	for (size_t at = 0, end = 0; files_next(chunk, &at, &end);) {
 		while (at < end) {
 			ssize_t done =
 				pwrite(files_of(sink)->pages, chunk->buffer + at, end - at, chunk->place + (off_t)at);

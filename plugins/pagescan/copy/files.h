@@ -21,4 +21,10 @@ struct files {
 
 void files_init(struct files *files, int dir);
 
+/*
+ * The next pages of @chunk, from the offset *at on, that are not zeros: [*at, *end) in its buffer. Returns whether there
+ * are any.
+ */
+bool files_next(const struct chunk *chunk, size_t *at, size_t *end);
+
 #endif

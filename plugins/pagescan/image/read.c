@@ -16,10 +16,8 @@
 #include "read.h"
 
 /* criu/include/magic.h */
-#define IMG_COMMON_MAGIC 0x54564319u
-#define PAGEMAP_MAGIC	 0x56084025u
-#define MM_MAGIC	 0x57492820u
-#define PSTREE_MAGIC	 0x50273030u
+#define MM_MAGIC     0x57492820u
+#define PSTREE_MAGIC 0x50273030u
 
 /* criu/include/pagemap.h: might have been left out, for lazy restores. Where it is not present it is elsewhere. */
 #define PE_LAZY 2u

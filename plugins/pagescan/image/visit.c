@@ -15,14 +15,13 @@
 #include <pagescan.h>
 
 #include "criu.pb-c.h"
+#include "image.h"
 #include "visit.h"
 
 /* criu/include/magic.h */
-#define IMG_COMMON_MAGIC 0x54564319u
-#define PAGEMAP_MAGIC	 0x56084025u
-#define MM_MAGIC	 0x57492820u
-#define CORE_MAGIC	 0x55053847u
-#define FILES_MAGIC	 0x56303138u
+#define MM_MAGIC    0x57492820u
+#define CORE_MAGIC  0x55053847u
+#define FILES_MAGIC 0x56303138u
 
 /* criu/include/pagemap.h */
 #define IN_PARENT 1u

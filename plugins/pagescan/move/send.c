@@ -87,27 +87,13 @@ static int send_take(struct sink *sink, struct chunk *chunk, struct reason *why)
 	return files->sink.take(&files->sink, chunk, why);
 }
 
-static bool is_zero(const unsigned char *page, size_t size)
-{
-	return !page[0] && !memcmp(page, page + 1, size - 1);
-}
-
 /* Pages of zeros are holes at the other end. */
 static int send_store(struct sink *sink, const struct chunk *chunk, struct reason *why)
 {
-	const size_t page = pagescan_page_size();
-	size_t at = 0, end;
 	int err = 0;
 
-	while (!err && at < chunk->bytes) {
-		while (at < chunk->bytes && is_zero(chunk->buffer + at, page))
-			at += page;
-		for (end = at; end < chunk->bytes && !is_zero(chunk->buffer + end, page); end += page)
-			;
-		if (at < end)
-			err = send_data(send_of(sink), chunk->buffer + at, end - at, (uint64_t)chunk->place + at, why);
-		at = end;
-	}
+	for (size_t at = 0, end = 0; !err && files_next(chunk, &at, &end); at = end)
+		err = send_data(send_of(sink), chunk->buffer + at, end - at, (uint64_t)chunk->place + at, why);
 	return err;
 }
 
