@@ -41,6 +41,7 @@
 	X(nftw, -1, EACCES)                  \
 	X(pipe, -1, EMFILE)                  \
 	X(readlinkat, -1, EIO)               \
+	X(copy_file_range, -1, EIO)          \
 	X(realpath, 0, ENOMEM)               \
 	X(send, -1, ENOBUFS)                 \
 	X(socketpair, -1, EMFILE)            \

@@ -25,7 +25,8 @@
 
 static struct landing landing;
 
-/* Bytes that were not read again, in this process. */
+/* The task that this process is, 0: none that is known; and how many bytes it has not read again. */
+static int self;
 static uint64_t spared;
 
 /* clone3(2) with a pid is how criu makes the tasks, and nothing else (criu/clone-noasan.c). */
@@ -54,6 +55,7 @@ static long on_syscall(long number, ...)
 	result = syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	if (pid && !result) {
 		landing_fork_child(&landing, pid);
+		self = pid;
 		spared = 0;
 	} else if (pid && result > 0) {
 		landing_fork_parent(&landing, pid);
@@ -65,7 +67,7 @@ static void tell_landed(const void *addr)
 {
 	struct reason what;
 
-	if (landing_summary(&landing, getpid(), addr, spared, &what))
+	if (landing_summary(&landing, self, addr, spared, &what))
 		pr_info("%s\n", what.text);
 }
 
@@ -75,9 +77,9 @@ static void *on_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t
 	void *at = NULL;
 
 	if (!addr && prot == PROT_NONE && flags == (MAP_PRIVATE | MAP_ANONYMOUS))
-		at = landing_region(&landing, getpid(), size);
+		at = landing_region(&landing, self, size);
 	else if (flags & MAP_FIXED)
-		at = landing_area(&landing, getpid(), addr, size, prot, flags, &why);
+		at = landing_area(&landing, self, addr, size, prot, flags, &why);
 	if (why.text[0])
 		pr_warn("%s\n", why.text);
 	if (flags & MAP_FIXED)
@@ -94,16 +96,16 @@ static void *on_mremap(void *addr, size_t size, size_t new_size, int flags, ...)
 	to = va_arg(args, void *);
 	va_end(args);
 	if (flags & MREMAP_FIXED)
-		landing_skip_area(&landing, getpid(), to, new_size);
+		landing_skip_area(&landing, self, to, new_size);
 	return mremap(addr, size, new_size, flags, to);
 }
 
 static ssize_t on_preadv(int fd, const struct iovec *vec, int nr, off_t offset)
 {
-	ssize_t got = landing_preadv(&landing, getpid(), fd, vec, nr, offset, &spared);
+	ssize_t got = landing_preadv(&landing, self, fd, vec, nr, offset, &spared);
 
 	if (got < 0 && errno == EUCLEAN)
-		pr_err("BUG: memory that was held ready for %d is not what its images have\n", getpid());
+		pr_err("BUG: memory that was held ready for %d is not what its images have\n", self);
 	return got;
 }
 

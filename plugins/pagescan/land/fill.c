@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fill.c - rounds of images into the pool, and the pool into agreement with the last images. Calls pool, outline,
+ * fill.c - rounds of images into the pool, and the pool into agreement with the last images. Calls pool, outline, fold,
  * image, the kernel.
  */
 #include <dirent.h>
@@ -15,6 +15,7 @@
 
 #include <pagescan.h>
 
+#include "fold.h"
 #include "image/image.h"
 #include "landing.h"
 #include "outline.h"
@@ -22,13 +23,14 @@
 /* Of the memory that the kernel calls available, what is left to others: a sixteenth. */
 #define LEAVE 16
 
-/* One task's pages of one round on their way. */
+/* One task's pages of one round on their way. @folds: a page that is there stays of the round that it is of. */
 struct load {
 	struct landing *landing;
 	struct pool_task *task;
 	struct landing_source source;
 	struct outline outline;
 	int pages;
+	bool folds;
 };
 
 /* MemAvailable of proc_meminfo(5), bytes; 0 if it is not told. */
@@ -70,6 +72,18 @@ static int read_pages(const struct load *load, uint64_t start, uint64_t end, uin
 	return 0;
 }
 
+static int note_pages(const struct load *load, uint64_t start, uint64_t end)
+{
+	int err = 0;
+
+	for (uint64_t at = start, stop; !err && at < end; at = stop) {
+		stop = load->folds ? pool_same_round(load->task, at, end) : end;
+		if (!load->folds || !pool_round(load->task, at))
+			err = pool_set_round(load->task, at, stop, load->source.round);
+	}
+	return err;
+}
+
 /* The part of a run that lies in an area. */
 static int load_piece(const struct load *load, const struct image_run *run, const struct pool_range *area)
 {
@@ -82,7 +96,7 @@ static int load_piece(const struct load *load, const struct image_run *run, cons
 	err = pool_map(load->task, area->start, area->end, area->kind);
 	if (!err)
 		err = read_pages(load, start, end, run->offset + (start - run->start));
-	return err ? err : pool_set_round(load->task, start, end, load->source.round);
+	return err ? err : note_pages(load, start, end);
 }
 
 static int load_runs(const struct load *load)
@@ -125,9 +139,48 @@ static int keep_source(struct landing *landing, const struct landing_source *sou
 	return 0;
 }
 
+/* Drop the pages of [start, end), which may hold unmapped memory, that are of some round. */
+static int drop(struct pool_task *task, uint64_t start, uint64_t end)
+{
+	int err = 0;
+
+	for (uint64_t at = pool_next(task, start, end), stop; !err && at < end; at = pool_next(task, stop, end)) {
+		stop = pool_next_without(task, at, end);
+		err = pool_set_round(task, at, stop, 0);
+	}
+	return err;
+}
+
+static int drop_all_but(struct pool_task *task, const struct image_runs *runs)
+{
+	uint64_t at = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < runs->nr; i++) {
+		err = drop(task, at, runs->v[i].start);
+		at = runs->v[i].end;
+	}
+	return err || !task->nr_ranges ? err : drop(task, at, task->ranges[task->nr_ranges - 1].end);
+}
+
+/* Into the pool; what is there and not in this round is not the task's any more. */
+static int load_round(struct load *load, int dir)
+{
+	int err = load->task ? drop_all_but(load->task, &load->source.runs) : -ENOMEM;
+
+	if (!err)
+		err = load_runs(load);
+	return err ? err : fold_round(load->landing, load->task, dir, load->pages, &load->source);
+}
+
 static int load_task(struct landing *landing, int dir, int pid, struct reason *why)
 {
-	struct load load = { .landing = landing, .source = { .pid = pid, .round = landing->rounds }, .pages = -1 };
+	struct load load = {
+		.landing = landing,
+		.source = { .pid = pid, .round = landing->rounds },
+		.pages = -1,
+		.folds = true,
+	};
 	const uint64_t room = available();
 	uint64_t bytes;
 	int err = outline_load(dir, pid, &load.outline);
@@ -147,7 +200,7 @@ static int load_task(struct landing *landing, int dir, int pid, struct reason *w
 				 pid, bytes >> 20, room >> 20);
 	load.task = err ? NULL : pool_task(&landing->pool, pid, true);
 	if (!err) {
-		err = load.task ? load_runs(&load) : -ENOMEM;
+		err = load_round(&load, dir);
 		if (!err)
 			err = keep_source(landing, &load.source);
 		if (err)
@@ -179,45 +232,37 @@ static int load_directory(struct landing *landing, const char *path, struct reas
 	return err;
 }
 
+/* The tasks that have not been in this round: if there is one with such a pid later, it has no parent. */
+static void drop_ended(struct landing *landing)
+{
+	for (size_t i = 0; i < landing->pool.nr; i++) {
+		bool there = false;
+
+		for (size_t j = landing->nr_sources; j && landing->sources[j - 1].round == landing->rounds; j--)
+			there |= landing->sources[j - 1].pid == landing->pool.tasks[i].pid;
+		if (!there)
+			pool_drop(&landing->pool.tasks[i]);
+	}
+}
+
 int landing_load(struct landing *landing, const char *path, uint64_t *bytes, struct reason *why)
 {
 	int err = 0;
 
 	if (landing->rounds == POOL_ROUNDS)
 		err = reason_set(why, -ERANGE, "more than %d rounds", POOL_ROUNDS);
-	landing->rounds++;
+	if (!err && !(landing->paths[++landing->rounds] = strdup(path)))
+		err = reason_set(why, -ENOMEM, "out of memory");
 	if (!err)
 		err = load_directory(landing, path, why);
+	if (!err)
+		drop_ended(landing);
 	if (err)
 		landing_fini(landing);
 	*bytes = 0;
 	for (size_t i = 0; i < landing->pool.nr; i++)
 		*bytes += pool_bytes(&landing->pool.tasks[i]);
 	return err;
-}
-
-/* Drop the pages of [start, end), which may hold unmapped memory, that are of some round. */
-static int drop(struct pool_task *task, uint64_t start, uint64_t end)
-{
-	int err = 0;
-
-	for (uint64_t at = pool_next(task, start, end), stop; !err && at < end; at = pool_next(task, stop, end)) {
-		stop = pool_next_without(task, at, end);
-		err = pool_set_round(task, at, stop, 0);
-	}
-	return err;
-}
-
-static int drop_all_but(struct pool_task *task, const struct image_runs *runs)
-{
-	uint64_t at = 0;
-	int err = 0;
-
-	for (size_t i = 0; !err && i < runs->nr; i++) {
-		err = drop(task, at, runs->v[i].start);
-		at = runs->v[i].end;
-	}
-	return err || !task->nr_ranges ? err : drop(task, at, task->ranges[task->nr_ranges - 1].end);
 }
 
 /* CRIU's own rule for what it maps in advance (criu/include/vma.h, vma_entry_is_private). */
@@ -230,20 +275,23 @@ static bool is_private(const struct image_area *area)
 
 /*
  * Make the pool's mapping of an area what CRIU's will be. Where it is of another kind the pages are lost, where the area
- * has grown there are none yet; both is right.
+ * is new or has grown there are none yet; both is right. One that is CRIU's own would not become one with a neighbour
+ * that is ours, as both do in a plain restore: so all that have pages are ours.
  */
-static int fit(struct pool_task *task, struct landing_area *area)
+static int fit(struct pool_task *task, struct landing_area *area, const struct image_runs *runs)
 {
 	const unsigned int kind = landing_kind(&area->image);
+	const size_t run = image_runs_find(runs, area->image.start);
 
 	area->plain = area->image.status & IMAGE_AREA_ANON_PRIVATE && area->image.status & IMAGE_AREA_REGULAR &&
 		      (area->image.flags & ~(uint32_t)MAP_NORESERVE) == (MAP_PRIVATE | MAP_ANONYMOUS) &&
-		      pool_next(task, area->image.start, area->image.end) < area->image.end;
+		      run < runs->nr && runs->v[run].start < area->image.end;
 	return area->plain ? pool_map(task, area->image.start, area->image.end, kind) : 0;
 }
 
 /* The areas in the order in which CRIU maps them, one behind the other (criu/mem.c, premap_priv_vmas). */
-static int list_areas(struct landing_task *task, struct pool_task *pool, const struct image_areas *areas)
+static int list_areas(struct landing_task *task, struct pool_task *pool, const struct image_areas *areas,
+		      const struct image_runs *runs)
 {
 	uint64_t offset = 0;
 	int err = 0;
@@ -262,7 +310,7 @@ static int list_areas(struct landing_task *task, struct pool_task *pool, const s
 		if (image->flags & MAP_HUGETLB || image->status & IMAGE_AREA_EXT_PLUGIN)
 			continue;
 		task->areas[task->nr] = (struct landing_area){ .image = *image, .offset = offset, .size = size };
-		err = fit(pool, &task->areas[task->nr++]);
+		err = fit(pool, &task->areas[task->nr++], runs);
 		offset += size;
 	}
 	return err;
@@ -312,7 +360,7 @@ static int settle_task(struct landing *landing, struct pool_task *pool, int dir)
 	if (!err) {
 		*task = (struct landing_task){ .pid = pool->pid, .here = true };
 		landing->nr_tasks++;
-		err = list_areas(task, pool, &areas);
+		err = list_areas(task, pool, &areas, &runs);
 		if (!err)
 			err = load_last(landing, task, pool, dir, &runs);
 	}
@@ -422,6 +470,8 @@ void landing_fini(struct landing *landing)
 		image_runs_fini(&landing->sources[i].runs);
 	for (size_t i = 0; i < landing->nr_tasks; i++)
 		free(landing->tasks[i].areas);
+	for (size_t i = 0; i <= POOL_ROUNDS; i++)
+		free(landing->paths[i]);
 	free(landing->sources);
 	free(landing->tasks);
 	image_tree_fini(&landing->tree);

@@ -49,12 +49,13 @@ struct landing_task {
 };
 
 /*
- * Initialise with zeros. @verify: compare what is given with the images. @mark: a byte that a fork which nobody told us
+ * Initialise with zeros. @paths: of each round's directory. @verify: compare what is given with the images. @mark: a byte that a fork which nobody told us
  * of sets to 0 in the child; then nothing is here.
  */
 struct landing {
 	struct pool pool;
 	unsigned int rounds;
+	char *paths[POOL_ROUNDS + 1];
 	struct landing_source *sources;
 	size_t nr_sources;
 	struct image_tree tree;
@@ -65,9 +66,9 @@ struct landing {
 };
 
 /*
- * Load the round in the directory @path, which follows those before. *bytes: what the pool holds then. Returns 0 or a
- * negative errno with @why; the landing is empty then, and stays so: -ENOMEM if there is not enough memory in the
- * machine, too.
+ * Load the round in the directory @path, which follows those before, and fold it (fold.h): its images, and those of the
+ * rounds before, are changed. *bytes: what the pool holds then. Returns 0 or a negative errno with @why; the landing is
+ * empty then, and stays so: -ENOMEM if there is not enough memory in the machine, too.
  */
 int landing_load(struct landing *landing, const char *path, uint64_t *bytes, struct reason *why);
 

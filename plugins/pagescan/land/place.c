@@ -65,7 +65,8 @@ void landing_fork_parent(struct landing *landing, int pid)
 
 		if (!task->here || !is_below(landing, task->pid, pid))
 			continue;
-		pool_drop(pool_task(&landing->pool, task->pid, false));
+		/* Unmapping it takes time, and nobody needs the room before this process ends or is another one. */
+		pool_inherit(pool_task(&landing->pool, task->pid, false), false);
 		task->here = false;
 	}
 }
@@ -229,18 +230,17 @@ static const struct landing_source *source_of(const struct landing *landing, int
 }
 
 /*
- * How many bytes of [to, to + len) need no reading from @offset of @source, from the beginning on; or, with *spare false,
- * need it. At least a page; @len is no less.
+ * A piece from the beginning of [to, to + len) of which all bytes need no reading from @offset of @source; or, with *spare
+ * false, all need it. Returns its length: at least a page; @len is no less.
  */
 static size_t run_at(const struct landing *landing, const struct landing_task *task,
 		     const struct landing_source *source, uint64_t to, size_t len, uint64_t offset, bool *spare)
 {
 	const struct pool_task *pool = pool_task((struct pool *)&landing->pool, task->pid, false);
-	const uint64_t page = pagescan_page_size();
 	const struct landing_area *area = NULL;
 	const struct image_run *run;
 	uint64_t addr;
-	size_t i, done;
+	size_t i;
 
 	*spare = false;
 	for (i = 0; i < task->nr && !area; i++) {
@@ -259,11 +259,7 @@ static size_t run_at(const struct landing *landing, const struct landing_task *t
 	if (len > run->end - addr)
 		len = run->end - addr;
 	*spare = pool_round(pool, addr) == source->round;
-	for (done = page; done < len; done += page) {
-		if ((pool_round(pool, addr + done) == source->round) != *spare)
-			break;
-	}
-	return done;
+	return pool_same_round(pool, addr, addr + len) - addr;
 }
 
 /* Is what lies at @to what @fd has at @offset? */

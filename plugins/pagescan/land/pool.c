@@ -269,6 +269,26 @@ uint64_t pool_next_without(const struct pool_task *task, uint64_t start, uint64_
 	return start;
 }
 
+uint64_t pool_same_round(const struct pool_task *task, uint64_t start, uint64_t end)
+{
+	const uint64_t page = pagescan_page_size();
+	const unsigned int round = pool_round(task, start);
+
+	for (uint64_t stop; start < end; start = stop) {
+		const struct pool_block *block = block_of(task, start);
+		const uint8_t *rounds = block ? rounds_at(block, start) : NULL;
+
+		stop = piece_end(block, start);
+		if (!rounds && round)
+			break;
+		while (rounds && start < stop && rounds[start % CHUNK / page] == round)
+			start += page;
+		if (rounds && start < stop)
+			break;
+	}
+	return start < end ? start : end;
+}
+
 /* The bytes of the 2 MiB around @addr, which are made if they are not there. NULL: no memory. */
 static uint8_t *make_rounds(struct pool_block *block, uint64_t addr)
 {

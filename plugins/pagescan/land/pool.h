@@ -79,6 +79,9 @@ unsigned int pool_round(const struct pool_task *task, uint64_t addr);
 uint64_t pool_next(const struct pool_task *task, uint64_t start, uint64_t end);
 uint64_t pool_next_without(const struct pool_task *task, uint64_t start, uint64_t end);
 
+/* Where the pages from @start on that are of the same round as the first end; @end at most. */
+uint64_t pool_same_round(const struct pool_task *task, uint64_t start, uint64_t end);
+
 /* The pages of [start, end), all mapped, are of this round now. 0: they are dropped. Returns 0 or -ENOMEM. */
 int pool_set_round(struct pool_task *task, uint64_t start, uint64_t end, unsigned int round);
 
