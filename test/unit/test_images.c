@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "criu.pb-c.h"
+#include "image/flatten.h"
 #include "image/image.h"
 #include "image/read.h"
 #include "unit.h"
@@ -230,6 +231,54 @@ static void areas_and_tree_are_read(void **state)
 	assert_int_equal(image_read_tree(dir, &tree), -EBADMSG);
 }
 
+static struct image_runs written_and_flattened(const struct image_run *v, size_t nr)
+{
+	struct image_pagemap pagemap;
+	struct image_runs runs;
+
+	assert_int_equal(image_pagemap_open(&pagemap, dir, 7, 3), 0);
+	for (size_t i = 0; i < nr; i++)
+		assert_int_equal(image_pagemap_add(&pagemap, v[i].start, v[i].end,
+						   v[i].in_parent ? IMAGE_IN_PARENT : IMAGE_PRESENT),
+				 0);
+	assert_int_equal(image_pagemap_close(&pagemap), 0);
+	assert_int_equal(symlinkat("../1", dir, "parent"), 0);
+	assert_int_equal(image_flatten(dir), 0);
+	assert_int_equal(image_read_runs(dir, 7, &runs), 0);
+	return runs;
+}
+
+/* What a dump asks of its parent is which pages there are, and that stays. */
+static void flattened_images_have_the_same_pages(void **state)
+{
+	static const struct image_run v[] = {
+		{ 4 * PAGE, 5 * PAGE, 0, false },   { 5 * PAGE, 9 * PAGE, 0, true },
+		{ 9 * PAGE, 10 * PAGE, 0, false },  { 12 * PAGE, 13 * PAGE, 0, true },
+		{ 13 * PAGE, 14 * PAGE, 0, false },
+	};
+	struct image_runs runs = written_and_flattened(v, sizeof(v) / sizeof(*v));
+
+	(void)state;
+	assert_int_equal(runs.nr, 2);
+	assert_int_equal(runs.v[0].start, 4 * PAGE);
+	assert_int_equal(runs.v[0].end, 10 * PAGE);
+	assert_int_equal(runs.v[1].start, 12 * PAGE);
+	assert_int_equal(runs.v[1].end, 14 * PAGE);
+	assert_int_equal(runs.pages_id, 3);
+	image_runs_fini(&runs);
+}
+
+/* Nothing of the ancestors is read any more. */
+static void flattened_images_have_no_parent(void **state)
+{
+	static const struct image_run one = { 4 * PAGE, 5 * PAGE, 0, true };
+	struct image_runs runs = written_and_flattened(&one, 1);
+
+	(void)state;
+	image_runs_fini(&runs);
+	assert_int_equal(faccessat(dir, "parent", F_OK, AT_SYMLINK_NOFOLLOW), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,6 +286,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(runs_of_every_criu_are_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_runs_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(areas_and_tree_are_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(flattened_images_have_the_same_pages, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(flattened_images_have_no_parent, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

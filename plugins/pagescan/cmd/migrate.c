@@ -19,6 +19,7 @@
 #include "cmd.h"
 #include "copy/tree.h"
 #include "handover.h"
+#include "image/flatten.h"
 #include "land/outline.h"
 #include "live.h"
 #include "move/send.h"
@@ -111,7 +112,7 @@ static int open_round(struct rounds *rounds, int dir)
 	return complained(&why, send_round(&migrate->send, &rounds->files, rounds->round, &why));
 }
 
-/* The round goes over, and is held ready there before the next one begins. */
+/* The round goes over, and is held ready there before the next one begins; here it is a parent from now on, no more. */
 static int close_round(struct rounds *rounds, int dir, int result)
 {
 	struct migrate *migrate = rounds->context;
@@ -123,6 +124,8 @@ static int close_round(struct rounds *rounds, int dir, int result)
 	err = write_outlines(migrate, dir, &why);
 	if (!err)
 		err = send_directory(&migrate->send, dir, result > 0, WIRE_ROUND_END, &why);
+	if (!err && (err = image_flatten(dir)))
+		reason_set(&why, err, "cannot make the images of a round shorter: %s", strerror(-err));
 	do {
 		if (!err)
 			err = peer_hear(&migrate->wire, WIRE_TAKEN, &why);

@@ -65,8 +65,8 @@ void landing_fork_parent(struct landing *landing, int pid)
 
 		if (!task->here || !is_below(landing, task->pid, pid))
 			continue;
-		/* Unmapping it takes time, and nobody needs the room before this process ends or is another one. */
-		pool_inherit(pool_task(&landing->pool, task->pid, false), false);
+		/* At once: a task that writes to a huge page which is mapped here, too, would have it split. */
+		pool_drop(pool_task(&landing->pool, task->pid, false));
 		task->here = false;
 	}
 }
