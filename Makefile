@@ -203,6 +203,9 @@ bench: setup
 lint: all
 	@test/lint
 
+# Manuals, where they are installed; the library's is install-dev's (packaging/packages.mk).
+PAGES = $(foreach s,5 7 8,$(patsubst docs/man/%,$(MANDIR)/man$(s)/%,$(wildcard docs/man/*.$(s))))
+
 LAUNCHER = $(DESTDIR)$(LAUNCHERDIR)/criu
 # A criu that is not the launcher stays: this is not the way to replace one.
 is_launcher = grep -qs 'pagescan criu' $(LAUNCHER)
@@ -213,10 +216,13 @@ ifneq ($(LAUNCHERDIR),)
 	install -d $(DESTDIR)$(LAUNCHERDIR)
 	install -m 755 $(O)/launcher $(LAUNCHER)
 endif
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPLETIONDIR)
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(COMPLETIONDIR) \
+		$(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8)
 	install -m 755 $(O)/pagescan $(DESTDIR)$(SBINDIR)/pagescan
 	install -m 755 $(O)/pagescan_plugin.so $(DESTDIR)$(PLUGINDIR)/pagescan_plugin.so
-	install -m 644 docs/pagescan.8 $(DESTDIR)$(MANDIR)/man8/pagescan.8
+	install -m 644 docs/man/*.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 docs/man/*.7 $(DESTDIR)$(MANDIR)/man7
+	install -m 644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8
 	install -m 644 scripts/completion.bash $(DESTDIR)$(COMPLETIONDIR)/pagescan
 
 uninstall:
@@ -224,7 +230,7 @@ ifneq ($(LAUNCHERDIR),)
 	if $(is_launcher); then rm $(LAUNCHER); fi
 endif
 	rm -f $(DESTDIR)$(SBINDIR)/pagescan $(DESTDIR)$(PLUGINDIR)/pagescan_plugin.so \
-		$(DESTDIR)$(MANDIR)/man8/pagescan.8 $(DESTDIR)$(COMPLETIONDIR)/pagescan
+		$(DESTDIR)$(COMPLETIONDIR)/pagescan $(addprefix $(DESTDIR),$(PAGES))
 
 clean:
 	rm -rf $(O)/obj $(O)/gen $(O)/lint $(O)/pagescan $(O)/pagescan_plugin.so $(O)/demo-writer $(O)/test $(O)/demo \

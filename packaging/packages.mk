@@ -46,7 +46,7 @@ install-dev: library
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpagescan.so
 	install -m 644 $(O)/lib/libpagescan.pc $(DESTDIR)$(PKGCONFIGDIR)
 	install -m 644 criu/include/pagescan.h $(DESTDIR)$(INCLUDEDIR)
-	install -m 644 docs/pagescan.3 $(DESTDIR)$(MANDIR)/man3
+	install -m 644 docs/man/pagescan.3 $(DESTDIR)$(MANDIR)/man3
 
 uninstall-dev:
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,$(SHARED) $(SONAME) libpagescan.so libpagescan.a) \

@@ -69,10 +69,10 @@ def one_version():
     places = {
         'CHANGELOG.md': r'^## (\S+?),? ',
         'debian/changelog': r'^criu-pagescan \((\S+)\)',
-        'docs/pagescan.8': r'^\.TH .*"pagescan (\S+)"',
-        'docs/pagescan.3': r'^\.TH .*"pagescan (\S+)"',
         'packaging/criu-pagescan.spec': r'^Version: +(\S+)$',
     }
+    for page in os.listdir(os.path.join(TOP, 'docs', 'man')):
+        places[f'docs/man/{page}'] = r'^\.TH .*"pagescan (\S+)"'
     for path, pattern in places.items():
         found = re.search(pattern, read(path), re.M)
         check(found and found.group(1) == version(), f'{path} says {found and found.group(1)}, not {version()}')
@@ -88,7 +88,7 @@ def one_list_of_functions():
     lists = {
         'libpagescan.so.0': set(re.findall(r' T (\w+)@@PAGESCAN_\d+$', exported, re.M)),
         'libpagescan0.symbols': set(re.findall(r'^ (pagescan_\w+)@', read('debian/libpagescan0.symbols'), re.M)),
-        'pagescan.3': set(re.findall(r'\b(pagescan_\w+)\(', read('docs/pagescan.3'))),
+        'pagescan.3': set(re.findall(r'\b(pagescan_\w+)\(', read('docs/man/pagescan.3'))),
     }
     check(len(declared) > 5, 'the header declares next to nothing')
     for name, found in lists.items():
