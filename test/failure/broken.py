@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from chains import OLDER, begin, end
-from kit import CRIU, case, check, variants
+from kit import CRIU, TIMEOUT, case, check, variants
 
 
 def mount(t, name, options):
@@ -183,7 +183,7 @@ def traced_process(t):
     check(plain.code, 'plain criu does not mind a tracer')
     t.pre_dump('2', '1', code=plain.code)
     t.criu('dump', '2', '1', '--track-mem', code=plain.code)
-    tracer.communicate('\n', timeout=10)
+    tracer.communicate('\n', timeout=TIMEOUT)
     t.victim.unharmed()
     t.pre_dump('3', '1').incremental()
     end(t, '3')

@@ -5,7 +5,7 @@ import os
 import socket
 
 from chains import OLDER
-from kit import PAGESCAN, Run, case, check
+from kit import PAGESCAN, TIMEOUT, Run, case, check
 
 # criu's RPC (criu/rpc.proto), as much of it as is needed: numbers of requests and of fields.
 DUMP, PRE_DUMP, FEATURE_CHECK, SINGLE_PRE_DUMP = 1, 4, 9, 13
@@ -61,7 +61,7 @@ class Service:
     def __init__(self, t):
         self.t = t
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(30)
+        self.sock.settimeout(TIMEOUT)
         self.run = t.start(PAGESCAN, 'criu', 'swrk', str(theirs.fileno()), pass_fds=[theirs.fileno()])
         theirs.close()
 

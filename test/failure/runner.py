@@ -17,7 +17,7 @@ import traceback
 
 import kit
 
-CASE_TIMEOUT = 180
+CASE_TIMEOUT = 1200
 PASSED, FAILED, SKIPPED = 0, 1, 77
 
 interrupted = threading.Event()

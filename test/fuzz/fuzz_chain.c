@@ -2,7 +2,7 @@
 /*
  * Three image directories, each the parent of the one before it, whose pagemap images hold anything (the input's parts,
  * behind their lengths; no length, no image): they are refused with a reason, or every address is found where a plain
- * search finds it.
+ * search finds it. Where the reason is that a file of pages is not as long as it is told to be, it is made so.
  */
 #include <errno.h>
 
@@ -79,11 +79,33 @@ static void check_layer(const struct layer *layer)
 	}
 }
 
+/* Returns whether a file has got the length that the reason tells. */
+static bool make_as_long(const struct reason *why)
+{
+	unsigned long long bytes;
+	char name[32];
+	int layer, fd, err;
+
+	if (sscanf(why->text, "pages-1.img, %d directories down the chain: not of the %llu bytes", &layer, &bytes) != 2)
+		return false;
+	snprintf(name, sizeof(name), "%d/pages-1.img", layer);
+	fd = openat(fuzz_dir(), name, O_WRONLY | O_CLOEXEC);
+	MUST(fd >= 0);
+	err = ftruncate(fd, (off_t)bytes);
+	close(fd);
+	return !err;
+}
+
 static void check_chain(void)
 {
 	struct reason why = { "" };
 	struct chain chain;
 	int err = chain_open(&chain, fuzz_dir(), "0", PID, &why);
+
+	for (int i = 0; i < LAYERS && err && make_as_long(&why); i++) {
+		why.text[0] = '\0';
+		err = chain_open(&chain, fuzz_dir(), "0", PID, &why);
+	}
 
 	if (err) {
 		MUST(err < 0 && why.text[0] && !chain.v && !chain.nr);

@@ -149,6 +149,60 @@ static void what_is_no_image(void **state)
 	close(fd);
 }
 
+/* An image of one entry of ten pages, with a field of this number if there is one. */
+static int image_with(uint32_t tag, uint32_t flags)
+{
+	static uint8_t value[] = { 3, 1, 2, 3 };
+	ProtobufCMessageUnknownField field = { tag, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, sizeof(value), value };
+	Criu__PagemapEntry entry = CRIU__PAGEMAP_ENTRY__INIT;
+	int fd = image_of(NULL, 0);
+
+	entry.vaddr = BASE;
+	entry.nr_pages = 10;
+	entry.has_flags = 1;
+	entry.flags = flags;
+	entry.base.n_unknown_fields = tag > 0;
+	entry.base.unknown_fields = &field;
+	lseek(fd, 0, SEEK_END);
+	put(fd, &entry.base);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	return fd;
+}
+
+/* A CRIU that compresses tells how pages are packed: that is none of ours, and anything else may be. */
+static void packed_pages_stay_as_they_are(void **state)
+{
+	static const struct {
+		uint32_t tag, flags;
+		bool known;
+	} with[] = {
+		{ 0, PRESENT, true },	  { 6, PRESENT, true },	 { 7, PRESENT, true },	     { 8, PRESENT, true },
+		{ 0, PRESENT | 8, true }, { 9, PRESENT, false }, { 0, PRESENT | 16, false },
+	};
+	struct pagescan_regions regions = { 0 };
+
+	(void)state;
+	assert_int_equal(pagescan_regions_add(&regions, BASE + 20 * page, BASE + 21 * page, 0), 0);
+	for (size_t i = 0; i < sizeof(with) / sizeof(*with); i++) {
+		int fd = image_with(with[i].tag, with[i].flags);
+		struct image_entries before, after;
+
+		assert_int_equal(image_entries_read(fd, &before), with[i].known ? 0 : -EOPNOTSUPP);
+		if (with[i].known) {
+			assert_true(covers(&before, 0, 10));
+			assert_int_equal(image_entries_fill(fd, &before, &regions), 0);
+			after = read_image(fd);
+			assert_int_equal(after.nr, 2);
+			assert_true(covers(&after, 0, 10) && covers(&after, 20, 1));
+			assert_memory_equal(after.data, before.data, before.size);
+			image_entries_fini(&after);
+			image_entries_fini(&before);
+		}
+		close(fd);
+	}
+	pagescan_regions_fini(&regions);
+}
+
 static void add(struct pagescan_regions *regions, uint64_t first, uint64_t nr)
 {
 	assert_int_equal(pagescan_regions_add(regions, BASE + first * page, BASE + (first + nr) * page, 0), 0);
@@ -240,11 +294,9 @@ static int set_page(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_a_parent_has),
-		cmocka_unit_test(long_entries),
-		cmocka_unit_test(what_is_no_image),
-		cmocka_unit_test(all_is_there_afterwards),
-		cmocka_unit_test(large_regions_take_several_entries),
+		cmocka_unit_test(what_a_parent_has),	   cmocka_unit_test(long_entries),
+		cmocka_unit_test(what_is_no_image),	   cmocka_unit_test(packed_pages_stay_as_they_are),
+		cmocka_unit_test(all_is_there_afterwards), cmocka_unit_test(large_regions_take_several_entries),
 	};
 
 	return cmocka_run_group_tests(tests, set_page, NULL);

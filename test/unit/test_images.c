@@ -11,6 +11,7 @@
 #include "image/flatten.h"
 #include "image/image.h"
 #include "image/read.h"
+#include "image/visit.h"
 #include "unit.h"
 
 #define PAGE 4096UL
@@ -151,6 +152,7 @@ static void damaged_runs_are_refused(void **state)
 		{ 0x3000, 1, 2, -EOPNOTSUPP },		/* elsewhere */
 		{ 0x3000, 1, 5, -EOPNOTSUPP },		/* both */
 		{ 0x3000, 1, 8, -EOPNOTSUPP },		/* what no CRIU has */
+		{ 0x3000, 1, 12, -EOPNOTSUPP },		/* at the border of a page of the file */
 	};
 	struct image_runs runs;
 
@@ -179,6 +181,89 @@ static void damaged_runs_are_refused(void **state)
 		}
 		fclose(file);
 	}
+}
+
+static int seen_run(void *ctx, const struct visit_run *run)
+{
+	(void)run;
+	++*(int *)ctx;
+	return 0;
+}
+
+/* How a CRIU that compresses tells it (field 6, or a flag), and a field of the head. For people and for a landing alike. */
+static void what_is_not_known_is_refused(void **state)
+{
+	static const struct {
+		uint8_t head[2];
+		uint8_t entry[2];
+		uint32_t flags;
+		int err;
+	} with[] = {
+		{ { 0 }, { 0 }, IMAGE_PRESENT, 0 },
+		{ { 0 }, { 6 << 3, 99 }, IMAGE_PRESENT, -EOPNOTSUPP },
+		{ { 0 }, { 0 }, IMAGE_PRESENT | 8, -EOPNOTSUPP },
+		{ { 2 << 3, 1 }, { 0 }, IMAGE_PRESENT, -EOPNOTSUPP },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(with) / sizeof(*with); i++) {
+		Criu__PagemapHead head = CRIU__PAGEMAP_HEAD__INIT;
+		Criu__PagemapEntry entry = CRIU__PAGEMAP_ENTRY__INIT;
+		ProtobufCMessageUnknownField more = { with[i].head[0] >> 3, PROTOBUF_C_WIRE_TYPE_VARINT, 1,
+						      (uint8_t *)&with[i].head[1] };
+		ProtobufCMessageUnknownField packed = { with[i].entry[0] >> 3, PROTOBUF_C_WIRE_TYPE_VARINT, 1,
+							(uint8_t *)&with[i].entry[1] };
+		FILE *file = create("pagemap-5.img", 0x56084025);
+		struct image_runs runs;
+		int seen = 0;
+
+		head.base.n_unknown_fields = with[i].head[0] > 0;
+		head.base.unknown_fields = &more;
+		put(file, &head.base);
+		entry.vaddr = 0x1000;
+		entry.nr_pages = 3;
+		entry.has_flags = 1;
+		entry.flags = with[i].flags;
+		entry.base.n_unknown_fields = with[i].entry[0] > 0;
+		entry.base.unknown_fields = &packed;
+		put(file, &entry.base);
+		fclose(file);
+		assert_int_equal(image_read_runs(dir, 5, &runs), with[i].err);
+		assert_int_equal(runs.bytes, with[i].err ? 0 : 3 * PAGE);
+		image_runs_fini(&runs);
+		assert_int_equal(image_visit_runs(dir, "pagemap-5.img", seen_run, &seen), with[i].err);
+		assert_int_equal(seen, !with[i].err);
+	}
+}
+
+/* What is written here and by CRIU is known, anything else is not. */
+static void versions_are_told(void **state)
+{
+	const uint32_t magic = 0x58313116;
+	struct reason why = { "" };
+
+	(void)state;
+	assert_int_equal(image_check_version(dir, ".", &why), -ENOENT);
+	assert_string_equal(why.text, "");
+	assert_int_equal(image_write_inventory(dir, 1), 0);
+	assert_int_equal(image_check_version(dir, ".", &why), 0);
+	for (uint32_t version = 0; version < 5; version++) {
+		Criu__Inventory inventory = CRIU__INVENTORY__INIT;
+		FILE *file = create("inventory.img", 0);
+
+		rewind(file);
+		assert_int_equal(fwrite(&magic, sizeof(magic), 1, file), 1);
+		inventory.img_version = version;
+		put(file, &inventory.base);
+		assert_int_equal(ftruncate(fileno(file), ftell(file)), 0);
+		fclose(file);
+		why.text[0] = '\0';
+		assert_int_equal(image_check_version(dir, ".", &why), version <= 2 ? 0 : -EOPNOTSUPP);
+		assert_int_equal(!why.text[0], version <= 2);
+	}
+	fclose(create("inventory.img", 1));
+	assert_int_equal(image_check_version(dir, ".", &why), -EBADMSG);
+	assert_non_null(strstr(why.text, "./inventory.img: not an inventory"));
 }
 
 static void areas_and_tree_are_read(void **state)
@@ -285,6 +370,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(runs_are_read_as_a_live_round_writes_them, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(runs_of_every_criu_are_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_runs_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_not_known_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(versions_are_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(areas_and_tree_are_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(flattened_images_have_the_same_pages, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(flattened_images_have_no_parent, set_up, tear_down),

@@ -18,17 +18,36 @@
 #include "images.pb-c.h"
 
 /* criu/include/magic.h */
-#define IMAGE_MAGIC   0x54564319u
-#define PAGEMAP_MAGIC 0x56084025u
+#define IMAGE_MAGIC	0x54564319u
+#define PAGEMAP_MAGIC	0x56084025u
+#define INVENTORY_MAGIC 0x58313116u
+
+#define INVENTORY "inventory.img"
+
+/* The last version of images whose pages lie in their files as they are. */
+#define LAST_VERSION 2
 
 /* criu/include/pagemap.h */
 #define IN_PARENT 1u
 #define LAZY	  2u
 #define PRESENT	  4u
 
-#define MESSAGE_MAX 256 /* bytes; an entry takes about 20 */
+#define MESSAGE_MAX 4096 /* bytes; an entry takes about 20, an inventory 80 and the names of plugins */
 
-/* Returns the message's length in @buf, 0 at the end of the file, or -EBADMSG. */
+/* What is longer than all that is known here can be, if it is there at all. */
+static int skip_message(FILE *file, uint32_t len, uint8_t buf[MESSAGE_MAX])
+{
+	while (len) {
+		const size_t got = fread(buf, 1, len < MESSAGE_MAX ? len : MESSAGE_MAX, file);
+
+		if (!got)
+			return -EBADMSG;
+		len -= (uint32_t)got;
+	}
+	return -EOPNOTSUPP;
+}
+
+/* Returns the message's length in @buf, 0 at the end of the file, -EBADMSG, or -EOPNOTSUPP: too long to be known. */
 static int read_message(FILE *file, uint8_t buf[MESSAGE_MAX])
 {
 	uint32_t len;
@@ -36,7 +55,9 @@ static int read_message(FILE *file, uint8_t buf[MESSAGE_MAX])
 
 	if (!got && feof(file))
 		return 0;
-	if (got != sizeof(len) || !len || len > MESSAGE_MAX || fread(buf, 1, len, file) != len)
+	if (got == sizeof(len) && len > MESSAGE_MAX)
+		return skip_message(file, len, buf);
+	if (got != sizeof(len) || !len || fread(buf, 1, len, file) != len)
 		return -EBADMSG;
 	return (int)len;
 }
@@ -53,10 +74,11 @@ static int read_head(FILE *file, uint32_t *pages_id)
 	len = read_message(file, buf);
 	head = len > 0 ? images__pagemap_head__unpack(NULL, (size_t)len, buf) : NULL;
 	if (!head)
-		return -EBADMSG;
+		return len == -EOPNOTSUPP ? len : -EBADMSG;
+	len = head->base.n_unknown_fields ? -EOPNOTSUPP : 0;
 	*pages_id = head->pages_id;
 	images__pagemap_head__free_unpacked(head, NULL);
-	return 0;
+	return len;
 }
 
 /* @offset: bytes of pages before this entry; moves on by what the entry holds. */
@@ -69,7 +91,7 @@ static int take_entry(struct layer *layer, const Images__PagemapEntry *entry, ui
 
 	if (entry->has_in_parent && entry->in_parent)
 		flags = IN_PARENT;
-	if (flags & ~(IN_PARENT | LAZY | PRESENT))
+	if (entry->base.n_unknown_fields || flags & ~(IN_PARENT | LAZY | PRESENT))
 		return -EOPNOTSUPP;
 	if (extent.start % page || nr > (UINT64_MAX - extent.start) / page || nr > (INT64_MAX - *offset) / page ||
 	    (layer->nr && extent.start < layer->v[layer->nr - 1].end))
@@ -94,16 +116,16 @@ static int take_entry(struct layer *layer, const Images__PagemapEntry *entry, ui
 	return 0;
 }
 
-static int read_entries(FILE *file, struct layer *layer)
+/* *bytes: how long the file of pages has to be. */
+static int read_entries(FILE *file, struct layer *layer, uint64_t *bytes)
 {
 	uint8_t buf[MESSAGE_MAX];
-	uint64_t offset = 0;
 	int len, err = 0;
 
 	while (!err && (len = read_message(file, buf)) != 0) {
 		Images__PagemapEntry *entry = len > 0 ? images__pagemap_entry__unpack(NULL, (size_t)len, buf) : NULL;
 
-		err = entry ? take_entry(layer, entry, &offset) : -EBADMSG;
+		err = entry ? take_entry(layer, entry, bytes) : len < 0 ? len : -EBADMSG;
 		if (entry)
 			images__pagemap_entry__free_unpacked(entry, NULL);
 	}
@@ -126,34 +148,78 @@ static int open_regular(int dir, const char *name)
 	return err;
 }
 
-/* The images in one directory. On an error @name is the file that is to blame. */
-static int layer_open(struct layer *layer, int dir, int pid, char name[32])
+static FILE *open_file(int dir, const char *name, int *err)
+{
+	int fd = open_regular(dir, name);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	*err = fd < 0 ? fd : file ? 0 : -ENOMEM;
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
+/* A page server's directory has none. */
+static int check_inventory(int dir)
+{
+	Images__Inventory *inventory = NULL;
+	uint8_t buf[MESSAGE_MAX];
+	uint32_t magic;
+	int len = 0, err;
+	FILE *file = open_file(dir, INVENTORY, &err);
+
+	if (!file)
+		return err == -ENOENT ? 0 : err;
+	if (fread(&magic, sizeof(magic), 1, file) == 1 && magic == INVENTORY_MAGIC)
+		len = read_message(file, buf);
+	fclose(file);
+	if (len > 0)
+		inventory = images__inventory__unpack(NULL, (size_t)len, buf);
+	if (!inventory)
+		return len == -EOPNOTSUPP ? len : -EBADMSG;
+	err = inventory->img_version <= LAST_VERSION ? 0 : -EOPNOTSUPP;
+	images__inventory__free_unpacked(inventory, NULL);
+	return err;
+}
+
+static int open_pages(struct layer *layer, int dir, const char *name, uint64_t bytes)
+{
+	struct stat st;
+
+	layer->pages_fd = open_regular(dir, name);
+	if (layer->pages_fd < 0)
+		/* Missing pages are no missing layer. */
+		return layer->pages_fd == -ENOENT ? -EBADMSG : layer->pages_fd;
+	if (fstat(layer->pages_fd, &st))
+		return -errno;
+	return st.st_size >= 0 && (uint64_t)st.st_size == bytes ? 0 : -ENODATA;
+}
+
+/* The images in one directory. On an error @name is the file that is to blame; -ENODATA: it is not @bytes long. */
+static int layer_open(struct layer *layer, int dir, int pid, char name[32], uint64_t *bytes)
 {
 	uint32_t pages_id = 0;
 	FILE *file;
-	int fd, err;
+	int err;
 
 	*layer = (struct layer){ .pages_fd = -1 };
+	*bytes = 0;
+	snprintf(name, 32, INVENTORY);
+	err = check_inventory(dir);
+	if (err)
+		return err;
 	snprintf(name, 32, "pagemap-%d.img", pid);
-	fd = open_regular(dir, name);
-	if (fd < 0)
-		return fd;
-	file = fdopen(fd, "r");
-	if (!file) {
-		close(fd);
-		return -ENOMEM;
-	}
+	file = open_file(dir, name, &err);
+	if (!file)
+		return err;
 	err = read_head(file, &pages_id);
 	if (!err)
-		err = read_entries(file, layer);
+		err = read_entries(file, layer, bytes);
 	fclose(file);
 	if (err)
 		return err;
-
 	snprintf(name, 32, "pages-%u.img", pages_id);
-	layer->pages_fd = open_regular(dir, name);
-	/* Missing pages are no missing layer. */
-	return layer->pages_fd == -ENOENT ? -EBADMSG : layer->pages_fd < 0 ? layer->pages_fd : 0;
+	return open_pages(layer, dir, name, *bytes);
 }
 
 static void layer_close(struct layer *layer)
@@ -180,6 +246,7 @@ static int add_layer(struct chain *chain, int dir, int pid, struct reason *why)
 	struct layer *v = reallocarray(chain->v, chain->nr + 1, sizeof(*v));
 	char name[32] = "its directory";
 	struct stat st = { 0 };
+	uint64_t bytes = 0;
 	int err = -ENOMEM;
 
 	if (v) {
@@ -187,7 +254,7 @@ static int add_layer(struct chain *chain, int dir, int pid, struct reason *why)
 		err = check_new(chain, dir, &st);
 	}
 	if (!err) {
-		err = layer_open(&v[chain->nr], dir, pid, name);
+		err = layer_open(&v[chain->nr], dir, pid, name, &bytes);
 		v[chain->nr].dev = st.st_dev;
 		v[chain->nr].ino = st.st_ino;
 		if (err)
@@ -197,10 +264,15 @@ static int add_layer(struct chain *chain, int dir, int pid, struct reason *why)
 	}
 	if (!err || (err == -ENOENT && chain->nr))
 		return err; /* the task, or its memory, was not there yet in the older rounds */
+	if (err == -ENODATA)
+		return reason_set(why, -EBADMSG,
+				  "%s, %zu directories down the chain: not of the %llu bytes it is told to be", name,
+				  chain->nr, (unsigned long long)bytes);
 	return reason_set(why, err, "%s, %zu directories down the chain: %s", name, chain->nr,
-			  err == -EBADMSG    ? "not a valid image" :
-			  err == -EOPNOTSUPP ? "made by a CRIU with flags that are not known here" :
-					       strerror(-err));
+			  err == -EBADMSG ? "not a valid image" :
+			  err == -EOPNOTSUPP ?
+					    "made by a CRIU with features that are not known here (compressed pages?)" :
+					    strerror(-err));
 }
 
 int chain_open(struct chain *chain, int dir, const char *path, int pid, struct reason *why)

@@ -38,8 +38,9 @@ struct chain {
 
 /*
  * Open the images of the task that CRIU knows as @pid, in @path relative to @dir and in all its ancestors. Returns 0,
- * -ENOENT (there is no memory of this task), -EBADMSG (images that contradict themselves), -EOPNOTSUPP (images that
- * this does not understand) or another negative errno, each with @why. Nothing that the files can hold makes it crash,
+ * -ENOENT (there is no memory of this task), -EBADMSG (images that contradict themselves, or a file of pages that is not
+ * as long as they tell), -EOPNOTSUPP (a version, a field or a flag that is not known here) or another negative errno,
+ * each with @why. Nothing that the files can hold makes it crash,
  * loop, or allocate more than a few times their size. chain_close() is due after success.
  */
 int chain_open(struct chain *chain, int dir, const char *path, int pid, struct reason *why);

@@ -105,6 +105,8 @@ int omit_begin(int dir, int fd, int pid)
 	image->pid = pid;
 	image->fd = fd;
 	err = fstat(fd, &image->id) ? -errno : read_parent(dir, pid, &image->parent);
+	if (err == -EOPNOTSUPP)
+		pr_warn("criu is told of all clean pages: the parent's image of %d has what is not known here\n", pid);
 	/* What an earlier dump left here would make images valid that are not complete. CRIU has begun to overwrite them. */
 	if (!err && unlinkat(dir, CRIU_INVENTORY, 0) && errno != ENOENT)
 		err = -errno;
@@ -227,7 +229,8 @@ int omit_complete(int dir)
 		image_pagemap_name(name, images->pid);
 		err = images->nr ? complete(dir, images, name) : 0;
 		if (err) {
-			pr_err("%s cannot be completed by what the parent images have: %s\n", name, strerror(-err));
+			pr_err("%s cannot be completed by what the parent images have: %s\n", name,
+			       err == -EOPNOTSUPP ? "this CRIU puts into it what is not known here" : strerror(-err));
 			return err;
 		}
 		image_drop(images->pid);

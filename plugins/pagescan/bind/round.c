@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * round.c - the round that CRIU is in. Calls track, remote, verify, omit, CRIU's log. CRIU works on one task after the other
- * in one thread, so there is one round and no lock.
+ * round.c - the round that CRIU is in. Calls track, image, remote, verify, omit, CRIU's log. CRIU works on one task after
+ * the other in one thread, so there is one round and no lock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/visit.h"
 #include "log.h"
 #include "omit.h"
 #include "remote.h"
@@ -62,6 +63,14 @@ static void read_parent(void)
 		reason_set(&now.parent_why, 0, "the parent images record no task");
 }
 
+/* Why this task has no parent to trust, empty if it may have one or is to have none. */
+static void why_no_parent(int image_pid, struct reason *why)
+{
+	*why = now.parent_why;
+	if (!why->text[0] && now.parent.nr)
+		(void)image_check_parent(now.dir, CRIU_PARENT_LINK, image_pid, why);
+}
+
 /*
  * A service process may serve several requests, each with a directory of its own. What an earlier round left in this
  * one is about to be overwritten, so its record goes first.
@@ -107,6 +116,7 @@ struct round_task *round_task_seized(int proc_dir, const struct identity *id, co
 	struct round_task *task = NULL;
 	struct remote_task remote;
 	struct tracker *tracker;
+	struct reason no_parent;
 
 	if (tracer >= 0 && tracer != getpid())
 		return NULL;
@@ -122,13 +132,14 @@ struct round_task *round_task_seized(int proc_dir, const struct identity *id, co
 
 	tracker = &task->tracker;
 	remote_init(&remote, id->pid);
-	task->visible = !tracker_open(tracker, proc_dir, id, kernel, &now.parent, now.parent_why.text);
+	/* The pid that the task itself sees, the last one: CRIU knows no pid namespace inside another one. */
+	task->image_pid = identity_status(proc_dir, "NSpid");
+	why_no_parent(task->image_pid, &no_parent);
+	task->visible = !tracker_open(tracker, proc_dir, id, kernel, &now.parent, no_parent.text);
 	if (task->visible)
 		(void)tracker_begin(tracker, &remote.remote);
 	remote_fini(&remote);
 	task->audit.mem_fd = -1;
-	/* The pid that the task itself sees, the last one: CRIU knows no pid namespace inside another one. */
-	task->image_pid = identity_status(proc_dir, "NSpid");
 	task->next = now.tasks;
 	now.tasks = task;
 	verify_begin(task, proc_dir, now.dir);

@@ -16,6 +16,7 @@
 
 #include "live_round.h"
 #include "image/image.h"
+#include "image/visit.h"
 #include "tree.h"
 
 /* Of all tasks that are protected and not yet copied: 6 MiB, at most twice that while a list grows. */
@@ -199,6 +200,7 @@ static int take_task(struct round *round, const struct tree_task *task)
 {
 	struct pending *pending = &round->pending[round->nr];
 	struct live *live = &pending->live;
+	struct reason no_parent = round->no_parent;
 	struct identity id;
 	int dir = tree_open(task), err;
 
@@ -206,8 +208,10 @@ static int take_task(struct round *round, const struct tree_task *task)
 		return leave_out(round, task->pid, dir, "cannot look at it");
 	*pending = (struct pending){ .vpid = identity_status(dir, "NSpid") };
 	err = identity_read(dir, &id);
+	if (!no_parent.text[0] && round->parent.nr)
+		(void)image_check_parent(round->request->dir, IMAGE_PARENT, pending->vpid, &no_parent);
 	if (!err) {
-		err = live_open(live, dir, &id, &round->kernel, &round->parent, round->no_parent.text);
+		err = live_open(live, dir, &id, &round->kernel, &round->parent, no_parent.text);
 		if (!err && !live->tracker.trusted && live->tracker.why.text[0])
 			round->request->tell(task->pid, live->tracker.why.text);
 		if (!err)

@@ -12,6 +12,11 @@
 #include "entries.h"
 #include "image.h"
 
+/* The fields of an entry, and the flag, that tell how its pages are packed. */
+#define FIRST_OF_PACKING 6u
+#define LAST_OF_PACKING	 8u
+#define ALIGNED		 8u
+
 void image_entries_fini(struct image_entries *entries)
 {
 	free(entries->data);
@@ -52,6 +57,21 @@ static size_t message_at(const struct image_entries *entries, size_t offset)
 	return len <= left - sizeof(len) ? sizeof(len) + len : 0;
 }
 
+/*
+ * How a compressed page is packed is nobody's business here: entries are copied as they are, and which pages they are of is
+ * told by what is known. criu-dev tells it by field 6, and 7 and 8 for a while (images/pagemap.proto, July 2026), and of
+ * pages that are stored as they are by a flag. Anything else that is new may change which pages an entry is of.
+ */
+static bool is_known(const Criu__PagemapEntry *entry)
+{
+	for (unsigned int i = 0; i < entry->base.n_unknown_fields; i++) {
+		if (entry->base.unknown_fields[i].tag < FIRST_OF_PACKING ||
+		    entry->base.unknown_fields[i].tag > LAST_OF_PACKING)
+			return false;
+	}
+	return !(entry->flags & ~(IMAGE_IN_PARENT | IMAGE_LAZY | IMAGE_PRESENT | ALIGNED));
+}
+
 static int take_entry(struct image_entries *entries, size_t offset, size_t size)
 {
 	const uint64_t page = pagescan_page_size();
@@ -60,6 +80,10 @@ static int take_entry(struct image_entries *entries, size_t offset, size_t size)
 	uint64_t pages = !entry ? 0 : entry->has_wide_nr_pages ? entry->wide_nr_pages : entry->nr_pages;
 	struct image_entry found = { .offset = offset, .size = size };
 
+	if (entry && !is_known(entry)) {
+		criu__pagemap_entry__free_unpacked(entry, NULL);
+		return -EOPNOTSUPP;
+	}
 	if (!entry || entry->vaddr % page || pages > (UINT64_MAX - entry->vaddr) / page ||
 	    (entries->nr && entry->vaddr < entries->v[entries->nr - 1].end)) {
 		criu__pagemap_entry__free_unpacked(entry, NULL);
@@ -83,6 +107,18 @@ static int take_entry(struct image_entries *entries, size_t offset, size_t size)
 	return 0;
 }
 
+static int take_head(struct image_entries *entries, size_t offset, size_t size)
+{
+	const uint8_t *message = entries->data + offset + sizeof(uint32_t);
+	Criu__PagemapHead *head = criu__pagemap_head__unpack(NULL, size - sizeof(uint32_t), message);
+	int err = !head ? -EBADMSG : head->base.n_unknown_fields ? -EOPNOTSUPP : 0;
+
+	entries->head = offset + size;
+	if (head)
+		criu__pagemap_head__free_unpacked(head, NULL);
+	return err;
+}
+
 int image_entries_read(int fd, struct image_entries *entries)
 {
 	const uint32_t magic[] = { IMG_COMMON_MAGIC, PAGEMAP_MAGIC };
@@ -101,7 +137,7 @@ int image_entries_read(int fd, struct image_entries *entries)
 		else if (entries->head)
 			err = take_entry(entries, offset, size);
 		else
-			entries->head = offset + size;
+			err = take_head(entries, offset, size);
 	}
 	if (err)
 		image_entries_fini(entries);

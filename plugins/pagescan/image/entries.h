@@ -28,7 +28,8 @@ struct image_entries {
 
 /*
  * Read all of the file behind @fd, which stays the caller's and is at its beginning. Returns 0, -EBADMSG (not such a
- * file, cut off, or not ascending) or another negative errno; then @entries is empty. image_entries_fini() is due after 0.
+ * file, cut off, or not ascending), -EOPNOTSUPP (with fields or flags that are not known here) or another negative errno;
+ * then @entries is empty. image_entries_fini() is due after 0.
  */
 int image_entries_read(int fd, struct image_entries *entries);
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * image.c - write CRIU's images. Calls protobuf-c, libc.
+ * image.c - write CRIU's images. Calls reason, protobuf-c, libc.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <pagescan.h>
@@ -16,10 +18,14 @@
 #define IMG_SERVICE_MAGIC 0x55105940u
 #define INVENTORY_MAGIC	  0x58313116u
 #define STATS_MAGIC	  0x57093306u
-/* The inventory itself begins with its own magic only. */
-#define IMAGES_VERSION 1
+/* The inventory itself begins with its own magic only. CRIU writes 2 in dumps and 0 in pre-dumps; 1 was before 2.0. */
+#define IMAGES_VERSION	    1
+#define IMAGES_LAST_VERSION 2
 
 #define PRE_DUMP_READ 2
+
+/* Of the images that are read here: an inventory has names of plugins. */
+#define MESSAGE_MAX (64u << 10)
 
 /* An entry's count of pages has 32 bits before CRIU 4.2. */
 #define ENTRY_PAGES (1u << 31)
@@ -80,6 +86,56 @@ int image_write_inventory(int dir, uint64_t uptime)
 	return write_one(dir, IMAGE_INVENTORY, magic, 1, &inventory.base);
 }
 
+/* The message behind the head of @nr words, and its length; NULL if there is no such file, with errno, or it is another one. */
+static uint8_t *read_one(int dir, const char *path, const uint32_t *magic, size_t nr, uint32_t *size)
+{
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	uint8_t *data = fd < 0 ? NULL : malloc(MESSAGE_MAX);
+	uint32_t head[3];
+	const ssize_t len = (ssize_t)((nr + 1) * sizeof(*head));
+	bool good;
+
+	if (fd < 0)
+		return NULL;
+	good = data && read(fd, head, (size_t)len) == len && !memcmp(head, magic, nr * sizeof(*head)) &&
+	       head[nr] <= MESSAGE_MAX && read(fd, data, head[nr]) == (ssize_t)head[nr];
+	close(fd);
+	errno = EBADMSG;
+	if (good) {
+		*size = head[nr];
+		return data;
+	}
+	free(data);
+	return NULL;
+}
+
+int image_check_version(int dir, const char *path, struct reason *why)
+{
+	const uint32_t magic[] = { INVENTORY_MAGIC };
+	char name[256];
+	uint32_t size = 0;
+	uint8_t *data;
+	Criu__Inventory *inventory;
+	int err = 0;
+
+	snprintf(name, sizeof(name), "%s/" IMAGE_INVENTORY, path);
+	data = read_one(dir, name, magic, 1, &size);
+	if (!data && errno == ENOENT)
+		return -ENOENT;
+	if (!data)
+		return reason_set(why, -errno, "%s: %s", name, errno == EBADMSG ? "not an inventory" : strerror(errno));
+	inventory = criu__inventory__unpack(NULL, size, data);
+	free(data);
+	if (!inventory)
+		return reason_set(why, -EBADMSG, "%s: not an inventory", name);
+	if (inventory->img_version > IMAGES_LAST_VERSION)
+		err = reason_set(why, -EOPNOTSUPP,
+				 "%s tells of version %u, of which nothing is known here (compressed pages?)", name,
+				 inventory->img_version);
+	criu__inventory__free_unpacked(inventory, NULL);
+	return err;
+}
+
 int image_write_stats(int dir, const struct image_stats *stats)
 {
 	const uint32_t magic[] = { IMG_SERVICE_MAGIC, STATS_MAGIC };
@@ -98,20 +154,17 @@ int image_write_stats(int dir, const struct image_stats *stats)
 
 int image_read_stats(int dir, const char *path, struct image_stats *stats)
 {
-	uint32_t head[3]; /* two magic numbers and the message's size */
-	uint8_t data[512];
-	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-	Criu__Stats *message = NULL;
-	ssize_t got;
+	const uint32_t magic[] = { IMG_SERVICE_MAGIC, STATS_MAGIC };
+	uint32_t size = 0;
+	uint8_t *data = read_one(dir, path, magic, 2, &size);
+	Criu__Stats *message;
+	int err = -EBADMSG;
 
-	if (fd < 0)
+	if (!data)
 		return -errno;
-	got = read(fd, head, sizeof(head));
-	if (got == sizeof(head) && head[0] == IMG_SERVICE_MAGIC && head[1] == STATS_MAGIC && head[2] <= sizeof(data) &&
-	    read(fd, data, head[2]) == (ssize_t)head[2])
-		message = criu__stats__unpack(NULL, head[2], data);
-	close(fd);
-	if (message && message->dump)
+	message = criu__stats__unpack(NULL, size, data);
+	free(data);
+	if (message && message->dump) {
 		*stats = (struct image_stats){
 			.freezing = message->dump->freezing_time,
 			.stopped = message->dump->frozen_time,
@@ -119,10 +172,11 @@ int image_read_stats(int dir, const char *path, struct image_stats *stats)
 			.pages_parent = message->dump->pages_skipped_parent,
 			.pages_written = message->dump->pages_written,
 		};
-	got = message && message->dump ? 0 : -EBADMSG;
+		err = 0;
+	}
 	if (message)
 		criu__stats__free_unpacked(message, NULL);
-	return (int)got;
+	return err;
 }
 
 void image_pagemap_name(char name[32], int pid)

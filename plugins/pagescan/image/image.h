@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "track/reason.h"
+
 #define IMAGE_INVENTORY "inventory.img"
 #define IMAGE_STATS	"stats-dump"
 #define IMAGE_PARENT	"parent"
@@ -20,6 +22,13 @@
  * mode is "read", as unreadable memory is left out in both (criu/mem.c, generate_vma_iovs).
  */
 int image_write_inventory(int dir, uint64_t uptime);
+
+/*
+ * Are the images of the directory @path, relative to @dir, of a version that is known here? CRIU has 0 to 2; 3 is that
+ * of images whose pages are compressed (criu-dev, July 2026). Returns 0, -EOPNOTSUPP (another version), -EBADMSG (not an
+ * inventory), or another negative errno, each but -ENOENT with @why.
+ */
+int image_check_version(int dir, const char *path, struct reason *why);
 
 /*
  * Counts are pages; @stopped is how long threads stood still, all together, and @written how long the round took, in us.
@@ -49,6 +58,7 @@ struct image_pagemap {
 };
 
 #define IMAGE_IN_PARENT 1u
+#define IMAGE_LAZY	2u /* might have been left out, for lazy restores; where it is not present it is elsewhere */
 #define IMAGE_PRESENT	4u
 
 /* What such a file begins with (criu/include/magic.h). */

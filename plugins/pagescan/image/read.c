@@ -19,9 +19,6 @@
 #define MM_MAGIC     0x57492820u
 #define PSTREE_MAGIC 0x50273030u
 
-/* criu/include/pagemap.h: might have been left out, for lazy restores. Where it is not present it is elsewhere. */
-#define PE_LAZY 2u
-
 /* A task may have a million areas, of some 50 bytes each. */
 #define MESSAGE_MAX (256u << 20)
 
@@ -99,7 +96,7 @@ static int take_run(struct image_runs *runs, const Criu__PagemapEntry *entry, ui
 									  IMAGE_PRESENT;
 	struct image_run *v;
 
-	if (flags != IMAGE_IN_PARENT && (flags & ~PE_LAZY) != IMAGE_PRESENT)
+	if (entry->base.n_unknown_fields || (flags != IMAGE_IN_PARENT && (flags & ~IMAGE_LAZY) != IMAGE_PRESENT))
 		return -EOPNOTSUPP;
 	if (entry->vaddr % page || pages > (UINT64_MAX - entry->vaddr) / page || pages > (INT64_MAX - *offset) / page ||
 	    (runs->nr && entry->vaddr < runs->v[runs->nr - 1].end))
@@ -135,7 +132,7 @@ int image_read_runs(int dir, int pid, struct image_runs *runs)
 		return err;
 	if (messages_next(&in, &len) == 1)
 		head = criu__pagemap_head__unpack(NULL, len, in.buffer);
-	err = head ? 1 : -EBADMSG;
+	err = !head ? -EBADMSG : head->base.n_unknown_fields ? -EOPNOTSUPP : 1;
 	if (head) {
 		runs->pages_id = head->pages_id;
 		criu__pagemap_head__free_unpacked(head, NULL);
@@ -150,6 +147,7 @@ int image_read_runs(int dir, int pid, struct image_runs *runs)
 			err = bad;
 	}
 	messages_close(&in);
+	runs->bytes = offset;
 	if (err)
 		image_runs_fini(runs);
 	return err;

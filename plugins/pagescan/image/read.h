@@ -3,8 +3,9 @@
  * read.h - read CRIU's images: which pages a directory holds of a task, which areas the task has, who is whose child.
  *
  * @dir is an open image directory that stays the caller's, @pid what CRIU calls the task. Calls return 0 or a negative
- * errno: -ENOENT (no such image), -EBADMSG (not a valid one), -EOPNOTSUPP (made by a CRIU with flags that are not known
- * here). On an error what would have been read is empty. The auditor does not use this; see audit/chain.c.
+ * errno: -ENOENT (no such image), -EBADMSG (not a valid one), -EOPNOTSUPP (made by a CRIU with fields or flags in its
+ * pagemaps that are not known here, such as those of compressed pages). On an error what would have been read is empty.
+ * The auditor does not use this; see audit/chain.c.
  */
 #ifndef PAGESCAN_IMAGE_READ_H
 #define PAGESCAN_IMAGE_READ_H
@@ -21,11 +22,12 @@ struct image_run {
 	bool in_parent;
 };
 
-/* All that pagemap-PID.img tells, ascending; owns @v until image_runs_fini(). */
+/* All that pagemap-PID.img tells, ascending; owns @v until image_runs_fini(). @bytes: how long its file of pages is. */
 struct image_runs {
 	struct image_run *v;
 	size_t nr;
 	uint32_t pages_id;
+	uint64_t bytes;
 };
 
 int image_read_runs(int dir, int pid, struct image_runs *runs);

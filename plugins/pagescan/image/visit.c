@@ -23,11 +23,6 @@
 #define CORE_MAGIC  0x55053847u
 #define FILES_MAGIC 0x56303138u
 
-/* criu/include/pagemap.h */
-#define IN_PARENT 1u
-#define LAZY	  2u
-#define PRESENT	  4u
-
 /* criu/include/image.h: of an area's status */
 #define AREA_HEAP    (1u << 5)
 #define FILE_PRIVATE (1u << 6)
@@ -98,17 +93,30 @@ static int take_run(const Criu__PagemapEntry *entry, struct visit_run *run)
 {
 	const uint64_t page = pagescan_page_size();
 	const uint64_t nr = entry->has_wide_nr_pages ? entry->wide_nr_pages : entry->nr_pages;
-	const uint32_t flags = entry->has_in_parent && entry->in_parent ? IN_PARENT :
+	const uint32_t flags = entry->has_in_parent && entry->in_parent ? IMAGE_IN_PARENT :
 			       entry->has_flags				? entry->flags :
-									  PRESENT;
+									  IMAGE_PRESENT;
 
+	if (entry->base.n_unknown_fields || flags & ~(IMAGE_IN_PARENT | IMAGE_LAZY | IMAGE_PRESENT))
+		return -EOPNOTSUPP;
 	if (entry->vaddr % page || entry->vaddr < run->end || nr > (UINT64_MAX - entry->vaddr) / page)
 		return -EBADMSG;
 	run->start = entry->vaddr;
 	run->end = entry->vaddr + nr * page;
-	run->held = flags & PRESENT;
+	run->held = flags & IMAGE_PRESENT;
 	/* What is in no image is fetched late, from elsewhere. */
-	return nr && flags & (IN_PARENT | PRESENT);
+	return nr && flags & (IMAGE_IN_PARENT | IMAGE_PRESENT);
+}
+
+/* It names the file of pages, and nothing else. */
+static int check_head(const struct reader *reader)
+{
+	Criu__PagemapHead *head = criu__pagemap_head__unpack(NULL, reader->len, reader->message);
+	int err = !head ? -EBADMSG : head->base.n_unknown_fields ? -EOPNOTSUPP : 0;
+
+	if (head)
+		criu__pagemap_head__free_unpacked(head, NULL);
+	return err;
 }
 
 int image_visit_runs(int dir, const char *name, int (*visit)(void *ctx, const struct visit_run *run), void *ctx)
@@ -119,9 +127,9 @@ int image_visit_runs(int dir, const char *name, int (*visit)(void *ctx, const st
 
 	if (err)
 		return err;
-	err = reader_next(&reader); /* the head, which names the file of pages */
-	if (!err)
-		err = -EBADMSG;
+	err = reader_next(&reader);
+	if (err >= 0)
+		err = err ? check_head(&reader) : -EBADMSG;
 	while (err >= 0 && (err = reader_next(&reader)) > 0) {
 		Criu__PagemapEntry *entry = criu__pagemap_entry__unpack(NULL, reader.len, reader.message);
 
@@ -133,6 +141,25 @@ int image_visit_runs(int dir, const char *name, int (*visit)(void *ctx, const st
 	}
 	reader_close(&reader);
 	return err;
+}
+
+static int end_at_pages(void *ctx, const struct visit_run *run)
+{
+	(void)ctx;
+	return run->held ? -ECANCELED : 0;
+}
+
+int image_check_parent(int dir, const char *path, int pid, struct reason *why)
+{
+	char name[256];
+	int err = image_check_version(dir, path, why);
+
+	if (err && err != -ENOENT)
+		return err;
+	snprintf(name, sizeof(name), "%s/pagemap-%d.img", path, pid);
+	if (image_visit_runs(dir, name, end_at_pages, NULL) == -EOPNOTSUPP)
+		return reason_set(why, -EOPNOTSUPP, "%s has what is not known here (compressed pages?)", name);
+	return 0;
 }
 
 /* The one message of the image @kind-@pid.img, in a reader to be closed. */

@@ -4,14 +4,17 @@
  *
  * @dir is an open directory that stays the caller's, @name or a pid a file in it. Each function calls @visit for one
  * thing after the other, which returns 0 to go on or a negative errno that ends the reading and is returned. All return
- * 0, -ENOENT (there is no such file), -EBADMSG (it is not such an image), or another negative errno. Nothing that a
- * file can hold makes them crash, loop, or allocate more than a few times its size.
+ * 0, -ENOENT (there is no such file), -EBADMSG (it is not such an image), -EOPNOTSUPP (a pagemap with fields or flags that
+ * are not known here, such as those of compressed pages), or another negative errno. Nothing that a file can hold makes them
+ * crash, loop, or allocate more than a few times its size.
  */
 #ifndef PAGESCAN_IMAGE_VISIT_H
 #define PAGESCAN_IMAGE_VISIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "track/reason.h"
 
 /* Pages of a pagemap image, [start, end) in bytes, ascending. @held: they are in this directory, not in its parent. */
 struct visit_run {
@@ -21,6 +24,14 @@ struct visit_run {
 };
 
 int image_visit_runs(int dir, const char *name, int (*visit)(void *ctx, const struct visit_run *run), void *ctx);
+
+/*
+ * Can the task @pid leave pages to the images of @path, relative to @dir? That is no more than a look at their version (its
+ * inventory may be missing) and at the first pages of the task (there may be none): where pages are packed in a way that is
+ * not known here, all are. A criu that does not know it either takes no notice, and would restore something else. Returns
+ * 0, or a negative errno with @why.
+ */
+int image_check_parent(int dir, const char *path, int pid, struct reason *why);
 
 /*
  * An area of mm-@pid.img, [start, end) in bytes, not empty, in the image's order. @file is the id in files.img of what

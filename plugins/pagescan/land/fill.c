@@ -33,6 +33,13 @@ struct load {
 	bool folds;
 };
 
+static const char *what_is_wrong(int err)
+{
+	return err == -EBADMSG	  ? "a pagemap that is not valid, or a file of pages that has not the length it tells" :
+	       err == -EOPNOTSUPP ? "made by a CRIU with features that are not known here (compressed pages?)" :
+				    strerror(-err);
+}
+
 /* MemAvailable of proc_meminfo(5), bytes; 0 if it is not told. */
 static uint64_t available(void)
 {
@@ -123,6 +130,8 @@ static int open_pages(struct load *load, int dir)
 	load->pages = openat(dir, name, O_RDONLY | O_CLOEXEC);
 	if (load->pages < 0 || fstat(load->pages, &st) < 0)
 		return -errno;
+	if (st.st_size < 0 || (uint64_t)st.st_size != load->source.runs.bytes)
+		return -EBADMSG;
 	load->source.dev = st.st_dev;
 	load->source.ino = st.st_ino;
 	return 0;
@@ -193,7 +202,7 @@ static int load_task(struct landing *landing, int dir, int pid, struct reason *w
 	if (!err)
 		err = open_pages(&load, dir);
 	if (err)
-		reason_set(why, err, "cannot read the images of %d: %s", pid, strerror(-err));
+		reason_set(why, err, "cannot read the images of %d: %s", pid, what_is_wrong(err));
 	bytes = present_bytes(&load.source.runs);
 	if (!err && room && bytes > room - room / LEAVE)
 		err = reason_set(why, -ENOMEM, "%d has %lu MiB to be held ready, and %lu MiB of memory are available",
@@ -458,7 +467,7 @@ int landing_settle(struct landing *landing, const char *path, struct reason *why
 	if (!err)
 		return 0;
 	landing_fini(landing);
-	return reason_set(why, err, "the last images in %s cannot be read: %s", path, strerror(-err));
+	return reason_set(why, err, "the last images in %s cannot be read: %s", path, what_is_wrong(err));
 }
 
 void landing_fini(struct landing *landing)

@@ -139,7 +139,10 @@ static int count_image(void *ctx, const char *name, uint64_t id, bool shared)
 	if (!err)
 		return 0;
 	return reason_set(count->why, err, "%s in the directory %s: %s", name, count->round->name,
-			  err == -EBADMSG ? "not a pagemap image" : strerror(-err));
+			  err == -EBADMSG ? "not a pagemap image" :
+			  err == -EOPNOTSUPP ?
+					    "made by a CRIU with features that are not known here (compressed pages?)" :
+					    strerror(-err));
 }
 
 static void name_round(struct history_round *round)
