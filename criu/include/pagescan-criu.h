@@ -33,6 +33,8 @@
  *   inventory.img comes behind all pagemaps, before the tasks are   what is omitted later, or if it is not seen at all, is
  *   let go, and no restore begins without it                        completed at "stats-dump", or the inventory removed
  *   its entries ascend, each behind its length, as in 4.0 to 4.2    image/entries.c: the dump fails
+ *   how pages are packed in the pages files of the parent           a field, a flag or a version that is not known: the
+ *   is known here, and to a criu that leaves pages to it            round is a full one (round.c, image_check_parent)
  *   page_in_parent(false) tells whether clean pages are left to     missing: all are told; if it is wrong the images are
  *   the parent at all                                               right all the same
  *   cnt_add() counts pages for stats-dump                           missing: they are not counted

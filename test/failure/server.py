@@ -117,6 +117,15 @@ def page_server_without_the_parent(t):
 
 
 @case
+def local_dump_on_pages_of_a_server(t):
+    """criu looks for a parent's pagemap beside it, finds none and dumps all, and nothing is omitted."""
+    begin_served(t)
+    t.dump('2', '1').full()
+    merge(t, '1')
+    t.restore('2')
+
+
+@case
 def page_server_with_a_parent_that_the_client_lacks(t):
     """criu refuses, with or without the plugin."""
     begin_served(t)

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What preadv(2) of a landing does not read: only pages that are here, of the round that the file is of, at the address
- * and offset that they were read from. The landing is made by hand, as if one area had been placed; what is held ready
+ * and offset that they were read from; and rounds that are not loaded. The landing is made by hand, as if one area had been placed; what is held ready
  * differs from the file, so that what was read shows.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "image/image.h"
 #include "land/landing.h"
+#include "land/outline.h"
 #include "unit.h"
 
 #define PAGES 4
@@ -171,6 +175,52 @@ static void verify_finds_a_page_that_differs(void **state)
 	assert_int_equal(spared, page);
 }
 
+/* A round of one task in @dir: an area, its pages, and how long their file is. */
+static void make_round(int dir, uint32_t flags, size_t bytes)
+{
+	struct pool_range area = { START, START + PAGES * page, 0 };
+	const struct outline outline = { &area, 1 };
+	struct image_pagemap pagemap;
+	int fd;
+
+	(void)unlinkat(dir, "pagemap-7.img", 0);
+	(void)outline_write(dir, 7, &outline);
+	assert_int_equal(image_pagemap_open(&pagemap, dir, 7, 1), 0);
+	assert_int_equal(image_pagemap_add(&pagemap, START, START + PAGES * page, flags), 0);
+	assert_int_equal(image_pagemap_close(&pagemap), 0);
+	fd = openat(dir, "pages-1.img", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	close(fd);
+}
+
+/* Where pages may lie in another way than one after the other none are held ready. */
+static void rounds_that_do_not_add_up_are_not_loaded(void **state)
+{
+	char path[] = "/tmp/test_landing.XXXXXX", command[64];
+	int dir = open(mkdtemp(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct landing landing = { 0 };
+	struct reason why = { "" };
+	uint64_t held;
+
+	(void)state;
+	page = (size_t)sysconf(_SC_PAGESIZE);
+	for (size_t pages = PAGES - 1; pages <= PAGES + 1; pages += 2) {
+		make_round(dir, IMAGE_PRESENT, pages * page);
+		assert_int_equal(landing_load(&landing, path, &held, &why), -EBADMSG);
+		assert_non_null(strstr(why.text, "has not the length it tells"));
+	}
+	make_round(dir, IMAGE_PRESENT | 8, PAGES * page);
+	assert_int_equal(landing_load(&landing, path, &held, &why), -EOPNOTSUPP);
+	assert_non_null(strstr(why.text, "features that are not known here"));
+	make_round(dir, IMAGE_PRESENT, PAGES * page);
+	assert_int_equal(landing_load(&landing, path, &held, &why), 0);
+	assert_int_equal(held, PAGES * page);
+	landing_fini(&landing);
+	close(dir);
+	snprintf(command, sizeof(command), "rm -r %s", path);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +232,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(area_that_is_not_placed_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unknown_child_reads_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(verify_finds_a_page_that_differs, set_up, tear_down),
+		cmocka_unit_test(rounds_that_do_not_add_up_are_not_loaded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
