@@ -14,7 +14,7 @@ import chains
 from kit import Skip, case, check, read_text, variants
 from live import Server, dump, merge, served
 
-BROWSER_S = 120  # it may start slowly where others are at work
+BROWSER_S = 600  # it may start slowly where others are at work
 
 
 class Page(html.parser.HTMLParser):

@@ -111,7 +111,7 @@ static inline int connect_keeper(void)
 /* Wait for the keeper to have just so many descriptors; it closes connections in its own time. */
 static inline bool comes_to_fds(pid_t keeper, int fds)
 {
-	for (int i = 0; i < 400 && count_fds(keeper) != fds; i++)
+	for (int i = 0; i < NAPS && count_fds(keeper) != fds; i++)
 		nap(5);
 	return count_fds(keeper) == fds;
 }

@@ -21,6 +21,9 @@
 
 #define NOBODY 65534
 
+/* How often a wait naps, for 5 ms, before it gives up: two minutes, so that it does not matter how busy the machine is. */
+#define NAPS 24000
+
 static inline pid_t start_child(void)
 {
 	pid_t pid = fork();
@@ -38,12 +41,12 @@ static inline void nap(long ms)
 	nanosleep(&time, NULL);
 }
 
-/* The exit code of a child, or minus the signal that ended it; -1000 if it does not end within 8 seconds. */
+/* The exit code of a child, or minus the signal that ended it; -1000 if it does not end. */
 static inline int await_end(pid_t pid)
 {
 	int status;
 
-	for (int i = 0; i < 1600; i++) {
+	for (int i = 0; i < NAPS; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 		nap(5);
@@ -114,7 +117,7 @@ static inline bool becomes_readable(int fd)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLIN };
 
-	return poll(&wait, 1, 8000) == 1;
+	return poll(&wait, 1, NAPS * 5) == 1;
 }
 
 /* Sanitizers look for leaks in _exit(), with system calls that a confined process does not have any more. */

@@ -107,7 +107,7 @@ static void its_limit_is_refused_cleanly(void **state)
 		setrlimit(RLIMIT_NOFILE, &files);
 		end_confined(keeper_serve(-1, NULL) ? 1 : 0);
 	}
-	for (int i = 0; i < 400 && connect_keeper() < 0; i++)
+	for (int i = 0; i < NAPS && connect_keeper() < 0; i++)
 		nap(5);
 	task = start_task();
 	pidfd = (int)syscall(SYS_pidfd_open, task.id.pid, 0);
@@ -208,7 +208,7 @@ static void putting_starts_one_that_is_no_child(void **state)
 	close(inherited);
 	dir = open_proc(peer.pid);
 	assert_int_equal(keeper_drop(0, &dropped, NULL), 0);
-	for (int i = 0; i < 1000 && !faccessat(dir, "stat", F_OK, 0); i++)
+	for (int i = 0; i < NAPS && !faccessat(dir, "stat", F_OK, 0); i++)
 		nap(5);
 	assert_int_not_equal(faccessat(dir, "stat", F_OK, 0), 0);
 	close(dir);

@@ -53,7 +53,7 @@ static int tear_down(void **state)
 
 static void wait_ready(void)
 {
-	for (int i = 0; i < 1600 && !shared->ready; i++)
+	for (int i = 0; i < NAPS && !shared->ready; i++)
 		nap(5);
 	assert_true(shared->ready);
 }
@@ -231,7 +231,7 @@ static void a_stopped_process_stays_stopped(void **state)
 	shared->turns = 0;
 	assert_int_equal(kill(pid, SIGCONT), 0);
 	assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
-	for (int i = 0; i < 1600 && !shared->turns; i++)
+	for (int i = 0; i < NAPS && !shared->turns; i++)
 		nap(5);
 	assert_true(shared->turns);
 	end_child(pid);
@@ -297,7 +297,8 @@ static void strict_seccomp_allows_it(void **state)
 	assert_int_equal(shared->ready, 1);
 	call(pid);
 	shared->turns = 0;
-	nap(20);
+	for (int i = 0; i < NAPS && !shared->turns; i++)
+		nap(5);
 	assert_true(shared->turns);
 	end_child(pid);
 }
@@ -313,7 +314,6 @@ static void *serve(void *arg)
 /* The first one waits for its child where nothing interrupts it. */
 static void a_thread_that_sleeps_soundly_is_passed_by(void **state)
 {
-	const struct timespec time = { 3, 0 };
 	pid_t pid = start_child();
 	char text[64] = "";
 
@@ -324,15 +324,17 @@ static void a_thread_that_sleeps_soundly_is_passed_by(void **state)
 		if (pthread_create(&thread, NULL, serve, NULL))
 			_exit(1);
 		if (!vfork()) {
-			nanosleep(&time, NULL);
+			/* Until its parent has ended. */
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			pause();
 			_exit(0);
 		}
 		for (;;)
 			pause();
 	}
 	wait_ready();
-	for (int i = 0; i < 1600 && *text != 'D'; i++) {
-		nap(1);
+	for (int i = 0; i < NAPS && *text != 'D'; i++) {
+		nap(5);
 		read_status(pid, "State", text);
 	}
 	assert_string_equal(text, "D");

@@ -270,7 +270,7 @@ static void lose_keeper(void)
 
 	close(kept.uffd);
 	kept.uffd = -1;
-	for (int i = 0; i < 400 && found.nr; i++) {
+	for (int i = 0; i < NAPS && found.nr; i++) {
 		pagescan_regions_fini(&found);
 		assert_int_equal(pagescan_walk(fd, (uintptr_t)memory, (uintptr_t)page_at(PAGES), &tracked, &found), 0);
 		nap(found.nr ? 5 : 0);
