@@ -241,15 +241,20 @@ static int load_directory(struct landing *landing, const char *path, struct reas
 	return err;
 }
 
+static bool is_in_round(const struct landing *landing, int pid, unsigned int round)
+{
+	for (size_t i = 0; i < landing->nr_sources; i++) {
+		if (landing->sources[i].pid == pid && landing->sources[i].round == round)
+			return true;
+	}
+	return false;
+}
+
 /* The tasks that have not been in this round: if there is one with such a pid later, it has no parent. */
 static void drop_ended(struct landing *landing)
 {
 	for (size_t i = 0; i < landing->pool.nr; i++) {
-		bool there = false;
-
-		for (size_t j = landing->nr_sources; j && landing->sources[j - 1].round == landing->rounds; j--)
-			there |= landing->sources[j - 1].pid == landing->pool.tasks[i].pid;
-		if (!there)
+		if (!is_in_round(landing, landing->pool.tasks[i].pid, landing->rounds))
 			pool_drop(&landing->pool.tasks[i]);
 	}
 }
