@@ -10,7 +10,9 @@ import socket
 import time
 
 from chains import NO_RECORD, begin, end
-from kit import PAGESCAN, PROGRAMS, Skip, case, check, read_text, variants, wait
+from command import install
+from kit import CRIU, PAGESCAN, PROGRAMS, Skip, case, check, read_text, variants, wait
+from rpc import DUMP, SINGLE_PRE_DUMP, Service, has_tracking
 
 LOST = 'the tracking that the parent images began is lost'
 
@@ -141,6 +143,65 @@ def keeper_cannot_start(t, make):
     t.victim.touch()
     t.pre_dump('3', '2').full(NO_RECORD)
     end(t, '3')
+
+
+NO_PROGRAM = 'the next round will be a full one: cannot start the keeper: '
+
+
+@contextlib.contextmanager
+def program_hidden(t):
+    """The plugin finds no program to start as the keeper: it is hidden as soon as `pagescan criu` runs criu."""
+    if os.path.exists('/usr/sbin/pagescan'):
+        raise Skip('it is installed')
+    before = t.environment['PAGESCAN_CRIU']
+    install(t.path('criu'), '#!/bin/sh', f'mount --bind /dev/null {PAGESCAN}', f'exec {CRIU} "$@"')
+    t.environment['PAGESCAN_CRIU'] = t.path('criu')
+    yield
+    t.run('umount', PAGESCAN).expect(0)
+    t.environment['PAGESCAN_CRIU'] = before
+
+
+@case
+def keeper_has_no_program(t):
+    """Nor soft-dirty: criu alone would fail. Full rounds and a warning; as soon as there is one, all is well."""
+    t.start_victim()
+    with program_hidden(t):
+        t.pre_dump('1').full(NO_PROGRAM)
+    t.victim.touch()
+    with program_hidden(t):
+        t.pre_dump('2', '1').full(NO_PROGRAM, NO_RECORD)
+    t.victim.touch()
+    t.pre_dump('3', '2').full(NO_RECORD)
+    end(t, '3')
+
+
+@case
+def keeper_has_no_program_but_runs(t):
+    """As while a package is upgraded."""
+    begin(t)
+    with program_hidden(t):
+        t.pre_dump('2', '1').incremental()
+    end(t, '2')
+
+
+@case
+def keeper_has_no_program_in_rpc(t):
+    """A container runtime's rounds: it is told that there is tracking, no round fails, and each log says why it is full."""
+    t.start_victim()
+    for request, images, parent in ((SINGLE_PRE_DUMP, '1', None), (SINGLE_PRE_DUMP, '2', '1'), (DUMP, '3', '2')):
+        with program_hidden(t):
+            service = Service(t)
+            check(has_tracking(service), 'no memory tracking')
+            service.end()
+            service.run.expect(0)
+        with program_hidden(t):
+            service = Service(t)
+            service.round(request, images, parent).full(NO_PROGRAM, *([NO_RECORD] if parent else []))
+            service.end()
+        if request != DUMP:
+            t.victim.touch()
+    t.victim.wait_dumped()
+    t.restore('3')
 
 
 @case

@@ -87,11 +87,16 @@ class Service:
         self.run.finish()
 
 
+def has_tracking(service):
+    """Is it told that memory can be tracked?"""
+    answer = service.ask((TYPE, FEATURE_CHECK), (FEATURES, encode((MEM_TRACK, 1))))
+    return answer[SUCCESS] and decode(answer[FEATURES_THERE])[MEM_TRACK]
+
+
 @case
 def rpc_feature_check(t):
     service = Service(t)
-    answer = service.ask((TYPE, FEATURE_CHECK), (FEATURES, encode((MEM_TRACK, 1))))
-    check(answer[SUCCESS] and decode(answer[FEATURES_THERE])[MEM_TRACK], f'no memory tracking: {answer}')
+    check(has_tracking(service), 'no memory tracking')
     service.end()
 
 

@@ -87,7 +87,8 @@ static void start(bool detect)
 		return;
 	}
 
-	if (keeper_find_program(&why)) {
+	/* Without soft-dirty criu alone would fail: better rounds that are full ones, each of which says why. */
+	if ((!detect || kernel.soft_dirty) && keeper_find_program(&why)) {
 		pr_warn("standing aside, criu goes on alone: %s\n", why.text);
 		return;
 	}
