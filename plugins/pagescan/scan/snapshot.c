@@ -66,8 +66,9 @@ static uint64_t populated_and_guard(const struct snapshot *snapshot)
 /*
  * A write-protect marker in an empty entry is told as swapped. The kernel leaves one where a protected page of a
  * file-backed area is dropped (mm/memory.c, zap_install_uffd_wp_if_needed); to CRIU it is absent memory. Markers have
- * the highest swap type (include/linux/swap.h, SWP_PTE_MARKER), which pagemap shows to CAP_SYS_ADMIN. Where frames
- * are hidden the type reads as 0 and the page is kept: a page that is truly swapped out must not be lost.
+ * the highest swap type (include/linux/swap.h, SWP_PTE_MARKER), which pagemap shows to CAP_SYS_ADMIN. To others the whole
+ * entry reads as 0, which no page in swap has (its first slot is the swap's header): then it may be either, so that it is
+ * there and written. What CRIU reads of a marker are the bytes of the file.
  */
 static int add_unless_marker(struct snapshot *snapshot, const struct pagescan_region *region, uint64_t categories,
 			     struct pagescan_regions *regions)
@@ -82,7 +83,8 @@ static int add_unless_marker(struct snapshot *snapshot, const struct pagescan_re
 			return -EIO;
 		if ((pme & PME_SWAP_TYPE_MASK) == PME_SWAP_TYPE_MASK)
 			continue;
-		err = pagescan_regions_add(regions, addr, addr + page, categories);
+		err = pagescan_regions_add(regions, addr, addr + page,
+					   pme & PME_FRAME_MASK ? categories : categories | PAGESCAN_SOFT_DIRTY);
 		if (err)
 			return err;
 	}
