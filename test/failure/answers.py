@@ -23,12 +23,14 @@ def check_tells(t):
     answer = ask(t, 'check')
     check(set(answer) == {'kernel', 'usable', 'checks'}, f'fields {set(answer)}')
     check(answer['usable'] is True and answer['kernel'] == os.uname().release, f'{answer}')
-    check(set(answer['checks']) == {'pagemap_scan', 'wp_async', 'guard', 'holes_written', 'soft_dirty', 'criu',
-                                    'keeper', 'runtime', 'runtime_bare'}, f'checks {set(answer["checks"])}')
+    check(set(answer['checks']) == {'pagemap_scan', 'wp_async', 'guard', 'holes_written', 'soft_dirty',
+                                    'breakpoints', 'criu', 'keeper', 'warm', 'runtime', 'runtime_bare', 'runc', 'crun',
+                                    'podman'}, f'checks {set(answer["checks"])}')
     for name, item in answer['checks'].items():
         check(set(item) == {'available', 'needed', 'reason'} and item['reason'], f'{name}: {item}')
         check(item['available'] or not item['needed'], f'{name}: {item}')
     check(CRIU in answer['checks']['criu']['reason'], f'{answer["checks"]["criu"]}')
+    check(answer['checks']['warm']['available'], f'{answer["checks"]["warm"]}')
     text = t.pagescan('check').expect(0).out
     check(text.startswith('pagemap_scan  yes') and f'pagescan works on kernel {os.uname().release}' in text, text)
 

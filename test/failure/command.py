@@ -205,24 +205,89 @@ def criu_named_is_the_launcher(t, before):
 
 
 OTHER = '#!/bin/sh\nexec criu-next "$@"\n'
-LAUNCHER = '#!/bin/sh\nexec pagescan criu "$@"\n'
+LAUNCHER = f'#!/bin/sh\nexec {PAGESCAN} criu "$@"\n'
+BROKEN = '#!/bin/sh\nexec /nowhere/pagescan criu "$@"\n'
 
 
-@variants(none=None, plain='', other=OTHER, launcher=LAUNCHER, diverted=LAUNCHER)
+def checks(t):
+    """What is told of runtimes that look in the case's directory; besides there is what the tests' criu needs."""
+    if not os.path.exists(t.path('tools')):
+        os.mkdir(t.path('tools'))
+        for tool in ('dirname', 'readlink'):
+            os.symlink(shutil.which(tool), t.path('tools', tool))
+    run = t.pagescan('check', '--json', env={'PATH': f'/nowhere:{t.dir}:{t.path("tools")}'})
+    return json.loads(run.out)['checks']
+
+
+@variants(none=None, plain='', other=OTHER, launcher=LAUNCHER, diverted=LAUNCHER, broken=BROKEN)
 def check_tells_the_criu_of_runtimes(t, text):
-    """The first in PATH, program or script; for tracking it must be one that runs pagescan criu."""
+    """The first in PATH, program or script; for tracking it must be one that runs pagescan criu, and can be run."""
     if text == '':
-        shutil.copy(shutil.which('true'), t.path('criu'))
+        shutil.copy(shutil.which('echo'), t.path('criu'))
     elif text:
         install(t.path('criu'), text)
     diverted = t.dir.endswith('diverted')
     if diverted:
         shutil.copy(shutil.which('true'), t.path('criu.distrib'))
-    run = t.pagescan('check', '--json', env={'PATH': f'/nowhere:{t.dir}'})
-    item = json.loads(run.out)['checks']['runtime']
-    check(item['available'] == ('pagescan' in (text or '')), item)
+    item = checks(t)['runtime']
+    check(item['available'] == (text == LAUNCHER), item)
     check(('criu.distrib' in item['reason']) == diverted, item)
-    check(item['reason'].startswith('there is no criu' if text is None else t.path('criu') + ', '), item)
+    check(('cannot be run' in item['reason']) == (text in (OTHER, BROKEN)), item)
+    check(('apt install criu-pagescan-divert' in item['reason']) == (text in (None, '')), item)
+    check(item['reason'].startswith('there is no criu' if text is None else t.path('criu') + ', ') or
+          'cannot be run' in item['reason'], item)
+
+
+def fakes(t, **runtimes):
+    """Programs of these names that know how to checkpoint, or do not."""
+    for name, knows in runtimes.items():
+        install(t.path(name), '#!/bin/sh', f'[ "$*" = "checkpoint --help" ] && exit {0 if knows else 1}', 'exit 42')
+
+
+TAKES_RUNC = {'runc': True, 'crun': False}
+
+
+@variants(none={}, runc={'runc': True}, crun_without_criu={'crun': False}, both_without={'runc': False, 'crun': False},
+          runc_beside_crun=TAKES_RUNC)
+def check_tells_of_runtimes(t, runtimes):
+    """Through a launcher those that were built with criu make pre-checkpoints; podman does by one of them."""
+    install(t.path('criu'), LAUNCHER)
+    fakes(t, podman=True, **runtimes)
+    found = checks(t)
+    for name in ('runc', 'crun'):
+        check(found[name]['available'] == runtimes.get(name, False), found[name])
+        expected = ('pre-checkpoints work' if found[name]['available'] else
+                    'built without criu' if name in runtimes else f'apt install {name}')
+        check(expected in found[name]['reason'], found[name])
+    podman = found['podman']
+    check(podman['available'] == any(runtimes.values()), podman)
+    check(('--runtime runc' in podman['reason']) == (runtimes == TAKES_RUNC), podman)
+
+
+@variants(plain=None, broken=BROKEN, none='')
+def check_tells_what_runtimes_lack(t, text):
+    """No pre-checkpoint without a launcher that works, and the reason has what mends it."""
+    if json.loads(t.pagescan('check', '--json').out)['checks']['soft_dirty']['available']:
+        raise Skip('this kernel has soft-dirty tracking of its own')
+    fakes(t, runc=True, podman=True)
+    if text is None:
+        os.symlink(CRIU, t.path('criu'))
+    elif text:
+        install(t.path('criu'), text)
+    found = checks(t)
+    for name in ('runc', 'podman'):
+        check(not found[name]['available'], found[name])
+        check(('criu --version' if text else 'apt install criu-pagescan-divert') in found[name]['reason'], found[name])
+
+
+@variants(before='4.1', since='4.2')
+def check_tells_that_plain_criu_hangs(t, version):
+    """Where no hardware breakpoint traps, by a criu that does not find out by itself and is not told by pagescan."""
+    install(t.path('criu'), '#!/bin/sh', f'echo "Version: {version}"')
+    found = checks(t)
+    hangs = version == '4.1' and not found['breakpoints']['available']
+    check(('hangs on this machine' in found['runtime']['reason']) == hangs, found['runtime'])
+    check(found['breakpoints']['available'] or 'CRIU_FAULT=130' in found['breakpoints']['reason'], found['breakpoints'])
 
 
 @variants(capabilities=True, set_uid=False)

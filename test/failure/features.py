@@ -184,6 +184,15 @@ def criu_that_lacks(t, what):
     t.restore('1')
 
 
+@case
+def check_tells_of_a_plain_restore(t):
+    """A destination with such a criu can hold nothing ready."""
+    t.environment['PAGESCAN_CRIU'] = criu_with(t, renamed('mremap', 'munmap'))
+    run = t.pagescan('check', '--json').expect(0)
+    item = json.loads(run.out)['checks']['warm']
+    check(not item['available'] and 'criu does not import mremap' in item['reason'], item)
+
+
 @variants(scan='scan', uffd='uffd')
 def check_on_a_kernel_that_lacks(t, what):
     """pagescan check says no, and why; criu check is plain criu's."""

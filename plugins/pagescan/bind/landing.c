@@ -161,11 +161,11 @@ void landing_wait(int sock, const struct elf *elf)
 	if (lacks)
 		reason_set(&cold, 0, "criu does not import %s", lacks);
 	landing.verify = verify && !strcmp(verify, "1");
-	while (receive(sock, packet, sizeof(packet)) && *packet == LAND_ROUND) {
+	while (receive(sock, packet, sizeof(packet)) && (*packet == LAND_ROUND || *packet == LAND_ASK)) {
 		uint64_t bytes = 0;
 		char text[32];
 
-		if (!cold.text[0] && landing_load(&landing, packet + 1, &bytes, &cold))
+		if (*packet == LAND_ROUND && !cold.text[0] && landing_load(&landing, packet + 1, &bytes, &cold))
 			pr_warn("a plain restore: %s\n", cold.text);
 		snprintf(text, sizeof(text), "%lu", bytes);
 		answer(sock, cold.text[0] ? LAND_COLD : LAND_LOADED, cold.text[0] ? cold.text : text);

@@ -5,7 +5,8 @@
  * Whoever starts it holds the other end of a SOCK_SEQPACKET socket whose descriptor is in $PAGESCAN_LAND. A packet is a
  * letter and text: LAND_ROUND or LAND_LAST and the path of an image directory, no longer than a path can be. A round is
  * answered by LAND_LOADED and how many bytes are held ready, or by LAND_COLD and the reason why none are: then the
- * restore will be a plain one. After LAND_LAST criu begins. It ends if the other end is closed before.
+ * restore will be a plain one. LAND_ASK is answered in the same way, for no round. After LAND_LAST criu begins. It ends if
+ * the other end is closed before.
  */
 #ifndef PAGESCAN_BIND_LANDING_H
 #define PAGESCAN_BIND_LANDING_H
@@ -14,7 +15,7 @@
 
 #define LAND_VARIABLE "PAGESCAN_LAND"
 
-enum { LAND_ROUND = 'R', LAND_LAST = 'L', LAND_LOADED = 'l', LAND_COLD = 'c' };
+enum { LAND_ASK = 'A', LAND_ROUND = 'R', LAND_LAST = 'L', LAND_LOADED = 'l', LAND_COLD = 'c' };
 
 /* Wait for the last images, being told of rounds by @sock, and stand in criu's slots if there is a use for it. */
 void landing_wait(int sock, const struct elf *elf);

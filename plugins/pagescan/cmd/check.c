@@ -1,33 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * check.c - pagescan check: what kernel and criu offer, each with yes or no and the reason. Calls probe, find_criu,
- * keeper.
+ * check.c - pagescan check: what kernel, criu and runtimes offer, each with yes or no and the reason. Calls probe, find,
+ * breakpoints, restore, keeper, check_runtimes.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <pagescan.h>
-
+#include "check.h"
 #include "cmd.h"
+#include "restore.h"
 #include "track/keeper.h"
 
-struct item {
-	const char *name;
-	bool needed;
-	bool yes;
-	char why[256];
-};
-
-static void fill(struct item *item, const char *name, bool needed, bool yes, const char *why)
+void item_set(struct item *item, const char *name, bool needed, bool yes, const char *format, ...)
 {
+	va_list args;
+
 	item->name = name;
 	item->needed = needed;
 	item->yes = yes;
-	snprintf(item->why, sizeof(item->why), "%s", why);
+	va_start(args, format);
+	vsnprintf(item->why, sizeof(item->why), format, args);
+	va_end(args);
 }
 
 static const char *kernel_error(int err, const char *missing)
@@ -57,44 +55,42 @@ static const char *holes(const struct pagescan_kernel *kernel)
 
 static void check_criu(struct item *item)
 {
-	char version[64], why[200];
-	char *criu = find_criu();
+	char *criu = find_criu(), version[64];
 	int major = 0;
 
-	if (!criu) {
-		fill(item, "criu", true, false, "not found in PATH; install CRIU 4.0 or later, or set PAGESCAN_CRIU");
-		return;
-	}
-	if (ignores_preload(criu)) {
-		snprintf(why, sizeof(why),
+	if (!criu)
+		item_set(item, "criu", true, false,
+			 "not found in PATH: `apt install criu` (4.0 or later, Debian 13), or set PAGESCAN_CRIU");
+	else if (ignores_preload(criu))
+		item_set(item, "criu", true, false,
 			 "%s has capabilities or a set-id bit: LD_PRELOAD is ignored (`setcap -r` mends it)", criu);
-	} else if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d", &major) != 1) {
-		snprintf(why, sizeof(why), "%s cannot be run", criu);
-	} else {
-		snprintf(why, sizeof(why), "%s, %s%s", criu, version + strlen("Version: "),
-			 major < 4 ? "; 4.0 or later is needed" : "");
-	}
-	fill(item, "criu", true, major >= 4, why);
+	else if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d", &major) != 1)
+		item_set(item, "criu", true, false, "%s cannot be run", criu);
+	else
+		item_set(item, "criu", true, major >= 4, "%s, %s%s", criu, version + strlen("Version: "),
+			 major < 4 ? "; 4.0 or later is needed, as Debian 13's (or set PAGESCAN_CRIU)" : "");
 	free(criu);
 }
 
-/* A runtime runs what it finds in its PATH, which need not be that of the shell. */
-static void check_runtime(struct item *item, const char *name, const char *path)
+/* What a destination of a migration does first, until it would be told of images. */
+static void check_warm(struct item *item, bool criu)
 {
-	static const char *const ways[] = {
-		[CRIU_PLAIN] = "plain; without soft-dirty criu-pagescan-divert or a launcher before it is needed",
-		[CRIU_LAUNCHER] = "a launcher",
-		[CRIU_DIVERTED] = "a launcher in the place of the real one, which is criu.distrib",
-	};
-	enum criu_way way;
-	char *criu = criu_of_others(path, &way), why[256];
+	struct restore restore = { .path = "/nonexistent", .pid = -1, .sock = -1 };
+	char why[256] = "criu has ended instead of waiting for images";
+	uint64_t bytes;
+	bool yes = false;
 
-	if (criu)
-		snprintf(why, sizeof(why), "%s, %s", criu, ways[way]);
+	if (!criu)
+		snprintf(why, sizeof(why), "see criu");
+	else if (restore_start(&restore, true))
+		snprintf(why, sizeof(why), "criu cannot be started");
 	else
-		snprintf(why, sizeof(why), "there is no criu in %s", path);
-	fill(item, name, false, criu && way != CRIU_PLAIN, why);
-	free(criu);
+		yes = restore_ask(&restore) && restore_hear(&restore, &bytes, why) > 0;
+	restore_stop(&restore);
+	item_set(item, "warm", false, yes, "%s%s",
+		 yes ? "a process that is moved here finds its memory held ready" :
+		       "a process that is moved here will have a plain restore: ",
+		 yes ? "" : why);
 }
 
 static void check_keeper(struct item *item)
@@ -102,7 +98,8 @@ static void check_keeper(struct item *item)
 	struct reason why;
 	int dir = keeper_dir_open(&why);
 
-	fill(item, "keeper", true, dir >= 0, dir >= 0 ? "its directory is ours and closed to others" : why.text);
+	item_set(item, "keeper", true, dir >= 0, "%s",
+		 dir >= 0 ? "its directory is ours and closed to others" : why.text);
 	if (dir >= 0)
 		close(dir);
 }
@@ -135,30 +132,37 @@ static int print(const struct item *items, size_t nr, const char *kernel_name, b
 
 int cmd_check(int argc, char **argv)
 {
-	const char *path = getenv("PATH");
+	enum { SCAN, ASYNC, GUARD, HOLES, SOFT_DIRTY, BREAKPOINTS, CRIU, KEEPER, WARM, RUNTIMES };
+	struct item items[RUNTIMES + RUNTIME_ITEMS];
 	struct pagescan_kernel kernel;
 	struct utsname name;
-	struct item items[9];
-	bool json = false;
-	int status = parse_options(argc, argv, "check [--json]\nTells what kernel and criu offer.", &json, 0, 0);
+	bool json = false, stops = breakpoints_work();
+	int status = parse_options(argc, argv, "check [--json]\nTells what kernel, criu and container runtimes offer.",
+				   &json, 0, 0);
 
 	if (status >= 0)
 		return status;
 	uname(&name);
 	pagescan_probe(&kernel);
 
-	fill(&items[0], "pagemap_scan", true, kernel.scan,
-	     kernel_error(kernel.scan_error, "the kernel has no PAGEMAP_SCAN ioctl: 6.7 or later is needed"));
-	fill(&items[1], "wp_async", true, kernel.wp_async,
-	     kernel_error(kernel.wp_async_error,
-			  "no asynchronous userfaultfd write-protection: x86-64 6.7, arm64 6.10 or later is needed"));
-	fill(&items[2], "guard", false, kernel.guard, kernel.guard ? "works" : "the kernel does not tell guard pages");
-	fill(&items[3], "holes_written", false, kernel.holes_written, holes(&kernel));
-	fill(&items[4], "soft_dirty", false, kernel.soft_dirty,
-	     kernel_error(kernel.soft_dirty_error, "the kernel has no soft-dirty tracking"));
-	check_criu(&items[5]);
-	check_keeper(&items[6]);
-	check_runtime(&items[7], "runtime", path ? path : "");
-	check_runtime(&items[8], "runtime_bare", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	item_set(&items[SCAN], "pagemap_scan", true, kernel.scan, "%s",
+		 kernel_error(kernel.scan_error, "the kernel has no PAGEMAP_SCAN ioctl: 6.7 or later is needed"));
+	item_set(&items[ASYNC], "wp_async", true, kernel.wp_async, "%s",
+		 kernel_error(kernel.wp_async_error, "no asynchronous userfaultfd write-protection: x86-64 6.7, arm64 "
+						     "6.10 or later is needed"));
+	item_set(&items[GUARD], "guard", false, kernel.guard, "%s",
+		 kernel.guard ? "works" : "the kernel does not tell guard pages");
+	item_set(&items[HOLES], "holes_written", false, kernel.holes_written, "%s", holes(&kernel));
+	item_set(&items[SOFT_DIRTY], "soft_dirty", false, kernel.soft_dirty, "%s",
+		 kernel_error(kernel.soft_dirty_error, "the kernel has no soft-dirty tracking"));
+	item_set(&items[BREAKPOINTS], "breakpoints", false, stops, "%s",
+		 stops ? "works" :
+			 "this machine does not stop at hardware breakpoints: criu before 4.2 hangs unless it is told "
+			 "to do "
+			 "without them (CRIU_FAULT=130), as `pagescan criu` does");
+	check_criu(&items[CRIU]);
+	check_keeper(&items[KEEPER]);
+	check_warm(&items[WARM], items[CRIU].yes);
+	check_runtimes(&items[RUNTIMES], &kernel, stops, &items[CRIU]);
 	return print(items, sizeof(items) / sizeof(*items), name.release, json);
 }

@@ -28,7 +28,7 @@ static const struct {
 	{ "pre-dump", cmd_pre_dump, "copy a process tree's memory into images while it runs" },
 	{ "watch", cmd_watch, "show where and how fast a process tree writes" },
 	{ "report", cmd_report, "show a chain of rounds as an HTML page" },
-	{ "check", cmd_check, "tell what the kernel and criu offer" },
+	{ "check", cmd_check, "tell what the kernel, criu and container runtimes offer" },
 	{ "status", cmd_status, "list the tasks whose memory is tracked" },
 	{ "scan", cmd_scan, "show the state of a process's pages" },
 	{ "verify", cmd_verify, "hold a task's clean pages against its images" },

@@ -87,6 +87,13 @@ void restore_tell(const struct restore *restore, bool last, const char *name)
 		(void)send(restore->sock, packet, (size_t)len, MSG_NOSIGNAL);
 }
 
+bool restore_ask(const struct restore *restore)
+{
+	const char packet = LAND_ASK;
+
+	return send(restore->sock, &packet, 1, MSG_NOSIGNAL) == 1;
+}
+
 int restore_hear(const struct restore *restore, uint64_t *bytes, char reason[256])
 {
 	char packet[512];

@@ -27,6 +27,9 @@ int restore_start(struct restore *restore, bool warm);
 /* Tell a warm one that the directory `@name` of the path is a round, or the last. Harmless if it is not there any more. */
 void restore_tell(const struct restore *restore, bool last, const char *name);
 
+/* Ask a warm one whether it can hold memory ready; restore_hear() has the answer. Returns whether it could be asked. */
+bool restore_ask(const struct restore *restore);
+
 /*
  * What a warm one answers. Returns 1 with the bytes that it holds ready, 0 with @reason, why it holds none, or -1: it has
  * ended.
