@@ -62,7 +62,7 @@ help:
 	@echo 'uninstall  remove what install installed'
 	@echo 'deb        setup, then build Debian packages into $(O)/deb'
 	@echo 'check-packages setup, then build, install, use and remove them in fresh trees of Debian 12 and 13'
-	@echo 'check-runtimes setup, then runc, podman and crun with containers of their own'
+	@echo 'check-runtimes setup, deb, then runc, podman and crun with containers of their own'
 	@echo 'dist       a release tarball of what is committed'
 	@echo 'clean      remove what was built (make distclean: the private CRIU too)'
 	@echo 'Variables: V=1 shows the commands, O=DIR builds elsewhere, CRIU=/path/to/criu tests with that one.'
@@ -183,10 +183,10 @@ check-vm: setup arm64
 	@$(MAKE) -s -C test/zdtm
 	@test/vm/matrix
 
-# All container runtimes; `make check` runs what needs runc alone. See docs/containers.md.
+# All container runtimes, and the packages that serve them; `make check` runs what needs runc alone. See docs/containers.md.
 check-runtimes:
 	@scripts/setup runtimes
-	@$(MAKE) -s all
+	@$(MAKE) -s all deb
 	@test/runtimes/run
 
 check-apps:

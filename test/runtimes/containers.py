@@ -37,6 +37,7 @@ DUMP = ''  # instead of --pre-dump
 MIB = 1 << 20
 # The program that Debian's redis-tools and redis-server both install, each under other names.
 REDIS = ('/usr/bin/redis-server', '/usr/bin/redis-check-rdb')
+BARE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 # What default profiles of runtimes deny and the tracker needs.
 DENIED = ['userfaultfd', 'ptrace', 'process_vm_readv', 'process_vm_writev', 'pidfd_getfd', 'kcmp', 'pidfd_open']
 
@@ -44,11 +45,13 @@ DENIED = ['userfaultfd', 'ptrace', 'process_vm_readv', 'process_vm_writev', 'pid
 class Test:
     """One case on its way: everything lies in self.dir."""
 
-    def __init__(self, directory, cgroup):
+    def __init__(self, directory, cgroup, launcher=True):
         self.dir, self.cgroup = directory, cgroup
         self.hybrid = os.path.exists('/sys/fs/cgroup/freezer')
-        os.environ.update(PATH=f'{self.launcher()}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-                          TMPDIR=self.mkdir('tmp'))
+        os.environ.update(PATH=BARE_PATH, TMPDIR=self.mkdir('tmp'))
+        os.environ.pop('PAGESCAN_CRIU', None)
+        if launcher:
+            os.environ['PATH'] = f'{self.launcher()}:{BARE_PATH}'
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
@@ -84,7 +87,7 @@ class Test:
 
     def use_cgroup2(self):
         """Control groups of version 2 alone, also on a machine that has both."""
-        if self.hybrid:
+        if self.hybrid and os.path.exists('/sys/fs/cgroup/freezer'):
             self.run('umount', '--lazy', '/sys/fs/cgroup')
             self.run('mount', '-t', 'cgroup2', 'none', '/sys/fs/cgroup')
 

@@ -200,10 +200,12 @@ def made_anew_runc(t):
     end(writer, container, '3')
 
 
-@case
-def two_at_once_runc(t):
+@variants(runc=('runc', 'runc'), runc_and_crun=('runc', 'crun'))
+def two_at_once(t, runtimes):
     """Two runtimes make rounds of two containers at the same time."""
-    both = [start_writer(t, name=name) for name in ('one', 'two')]
+    for runtime in runtimes:
+        prepare(t, runtime)
+    both = [start_writer(t, runtime, name=name) for runtime, name in zip(runtimes, ('one', 'two'))]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(rounds_of, *one) for one in both]:
             done.result()
