@@ -228,6 +228,14 @@ def say_little(sock):
     sock.send(b'\x01\x00\x00\x00')
 
 
+def speak_another_version(sock):
+    """Agreeing, as one that came with a plugin of another version (struct keeper_message) would in its own words."""
+    request = sock.recv(100)
+    with open('/dev/null') as null:
+        socket.send_fds(sock, [(int.from_bytes(request[:4], 'little') + 1).to_bytes(4, 'little') + request[4:]],
+                        [null.fileno()])
+
+
 def agree(sock):
     """To everything, with descriptors that are no userfaultfd."""
     request = sock.recv(100)
@@ -235,7 +243,8 @@ def agree(sock):
         socket.send_fds(sock, [request], [null.fileno()])
 
 
-@variants(hangs_up=hang_up, says_nonsense=say_nonsense, says_little=say_little, agrees=agree)
+@variants(hangs_up=hang_up, says_nonsense=say_nonsense, says_little=say_little, agrees=agree,
+          is_newer=speak_another_version)
 def keeper_is_none(t, answer):
     """Something else (an older version, perhaps) has its place; what it says is not believed."""
     os.mkdir('/run/pagescan', 0o700)

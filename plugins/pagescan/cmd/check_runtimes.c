@@ -111,8 +111,9 @@ static bool has_libcriu(void)
 static bool check_oci(struct item *item, const char *name, const char *why_not)
 {
 	char *program = find_program(name);
+	const bool installed = program;
 
-	if (!program)
+	if (!installed)
 		item_set(item, name, false, false, "not installed (`apt install %s`)", name);
 	else if (!has_checkpoint(program))
 		item_set(item, name, false, false, "%s was built without criu; runc (`apt install runc`) was not",
@@ -123,7 +124,7 @@ static bool check_oci(struct item *item, const char *name, const char *why_not)
 		item_set(item, name, false, !why_not, "%s%s%s", program, why_not ? ": " : "",
 			 why_not ? why_not : ", pre-checkpoints work");
 	free(program);
-	return program;
+	return installed;
 }
 
 /* It takes crun where there is one, else runc, unless containers.conf(5) says otherwise. */
