@@ -364,6 +364,32 @@ static void flattened_images_have_no_parent(void **state)
 	assert_int_equal(faccessat(dir, "parent", F_OK, AT_SYMLINK_NOFOLLOW), -1);
 }
 
+/* As in criu's own, where they are never absent, whatever is optional about them. */
+static void statistics_have_all_numbers_of_pages(void **state)
+{
+	const struct image_stats stats = { .stopped = 7, .written = 8, .pages_parent = 3, .pages_written = 2 };
+	struct image_stats got = { 0 };
+	Criu__Stats *message;
+	uint8_t data[256];
+	ssize_t size;
+	int fd;
+
+	(void)state;
+	assert_int_equal(image_write_stats(dir, &stats), 0);
+	assert_int_equal(image_read_stats(dir, IMAGE_STATS, &got), 0);
+	assert_memory_equal(&got, &stats, sizeof(got));
+	fd = openat(dir, IMAGE_STATS, O_RDONLY | O_CLOEXEC);
+	size = read(fd, data, sizeof(data));
+	close(fd);
+	assert_in_range(size, 12, sizeof(data) - 1);
+	message = criu__stats__unpack(NULL, (size_t)size - 12, data + 12);
+	assert_non_null(message);
+	assert_int_equal(message->dump->pages_scanned, 5);
+	assert_true(message->dump->has_shpages_scanned && message->dump->has_shpages_skipped_parent);
+	assert_true(message->dump->has_shpages_written && !message->dump->shpages_written);
+	criu__stats__free_unpacked(message, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +401,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(areas_and_tree_are_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(flattened_images_have_the_same_pages, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(flattened_images_have_no_parent, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(statistics_have_all_numbers_of_pages, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

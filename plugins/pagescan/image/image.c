@@ -148,6 +148,8 @@ int image_write_stats(int dir, const struct image_stats *stats)
 	dump.pages_scanned = stats->pages_parent + stats->pages_written;
 	dump.pages_skipped_parent = stats->pages_parent;
 	dump.pages_written = stats->pages_written;
+	/* None, but not absent: who reads CRIU's numbers may count on them. */
+	dump.has_shpages_scanned = dump.has_shpages_skipped_parent = dump.has_shpages_written = 1;
 	message.dump = &dump;
 	return write_one(dir, IMAGE_STATS, magic, 2, &message.base);
 }
