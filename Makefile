@@ -56,6 +56,7 @@ help:
 	@echo 'mutants    setup, then see that the tests notice a plugin broken on purpose'
 	@echo 'check-vm   setup, then the tests on other kernels, emulated'
 	@echo 'check-apps setup, then real programs under load, in chains of rounds'
+	@echo 'check-zdtm setup, then CRIU'\''s own test suite, with tracking and without (hours; see test/upstream/run --help)'
 	@echo 'arm64      setup, then build for arm64 into $(O)/arm64'
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
 	@echo 'install    install (DESTDIR, PREFIX, SBINDIR, PLUGINDIR, MANDIR, COMPLETIONDIR; LAUNCHERDIR=DIR: a criu, too)'
@@ -194,6 +195,12 @@ check-apps:
 	@$(MAKE) -s all
 	@test/apps/run
 
+# CRIU's own tests, of its source; test/upstream/run takes a part of them, and goes on where it was stopped.
+check-zdtm: setup
+	@test/upstream/source $(CRIU)
+	@$(MAKE) -s all
+	@test/upstream/run
+
 bench: setup
 	@$(MAKE) -s all $(O)/demo-writer
 	@bench/run
@@ -241,7 +248,7 @@ distclean:
 
 include packaging/packages.mk
 
-.PHONY: all help setup demo check check-criu check-vm check-runtimes check-apps arm64 torture mutants bench lint install \
-	uninstall clean distclean
+.PHONY: all help setup demo check check-criu check-vm check-runtimes check-apps check-zdtm arm64 torture mutants bench \
+	lint install uninstall clean distclean
 
 -include $(wildcard $(O)/obj/*/*.d)
