@@ -172,11 +172,37 @@ static int drop_all_but(struct pool_task *task, const struct image_runs *runs)
 	return err || !task->nr_ranges ? err : drop(task, at, task->ranges[task->nr_ranges - 1].end);
 }
 
-/* Into the pool; what is there and not in this round is not the task's any more. */
+/* Drop what is there of pages that the round has, but that lie in no area of the outline: it is not loaded. */
+static int drop_outside(const struct load *load)
+{
+	const struct image_runs *runs = &load->source.runs;
+	const struct outline *outline = &load->outline;
+	int err = 0;
+
+	for (size_t i = 0, area = 0; !err && i < runs->nr; i++) {
+		uint64_t at = runs->v[i].start;
+		const uint64_t end = runs->v[i].in_parent ? at : runs->v[i].end;
+
+		while (area < outline->nr && outline->v[area].end <= at)
+			area++;
+		for (size_t j = area; !err && j < outline->nr && outline->v[j].start < end; j++) {
+			if (at < outline->v[j].start)
+				err = drop(load->task, at, outline->v[j].start);
+			at = outline->v[j].end;
+		}
+		if (!err && at < end)
+			err = drop(load->task, at, end);
+	}
+	return err;
+}
+
+/* Into the pool; what is there and not in this round, or newer and not loaded, is not the task's any more. */
 static int load_round(struct load *load, int dir)
 {
 	int err = load->task ? drop_all_but(load->task, &load->source.runs) : -ENOMEM;
 
+	if (!err)
+		err = drop_outside(load);
 	if (!err)
 		err = load_runs(load);
 	return err ? err : fold_round(load->landing, load->task, dir, load->pages, &load->source);

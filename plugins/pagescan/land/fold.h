@@ -9,8 +9,9 @@
 #include "landing.h"
 
 /*
- * Fold the round @source of @task: @dir is its directory, @pages its pages file, both open and the caller's. The pool
- * holds its pages already; of each it tells the round that the page was of before, or @source's own if there was none.
+ * Fold the round @source of @task: @dir is its directory, @pages its pages file, both open and the caller's. Of each of its
+ * pages the pool holds this round's bytes already, or nothing; and it tells the round that the page was of before, or
+ * @source's own if there was none.
  *
  * Pages that replace others are written over these, in the files of earlier rounds, and become pages in the parent here.
  * At every moment the images are a chain that holds the same memory: an older file gets bytes that this round overrides
