@@ -21,16 +21,24 @@ REGIONS = 1000
 
 
 def areas(pid):
-    """Of each private area (start, end), and what tells one from another: rights, offset in a file, name, VmFlags."""
+    """
+    Of each private area (start, end), and what tells one from another: rights, where it lies in a file, name, VmFlags.
+    Neighbours that are alike are one: whether the kernel has merged them depends on where they have been. So does
+    whether it goes on accounting for what is not writable any more ("ac", mm/mprotect.c): only of what had pages.
+    """
     found = []
     with open(f'/proc/{pid}/smaps') as smaps:
         for line in smaps:
             if head := HEAD.match(line):
                 start, end, rights, offset, name = head.groups()
+                start, end = int(start, 16), int(end, 16)
             elif line.startswith('VmFlags:') and rights[3] == 'p' and name not in KERNELS:
-                anonymous = not name.startswith('/')
-                found.append((int(start, 16), int(end, 16), rights, '' if anonymous else offset, name,
-                              ' '.join(sorted(line.split()[1:]))))
+                origin = start - int(offset, 16) if name.startswith('/') else None
+                flags = set(line.split()[1:])
+                what = rights, origin, name, ' '.join(sorted(flags if 'wr' in flags else flags - {'ac'}))
+                if found and found[-1][1] == start and found[-1][2:] == what:
+                    start = found.pop()[0]
+                found.append((start, end, *what))
     return found
 
 
