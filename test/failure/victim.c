@@ -7,7 +7,8 @@
  * "leftover" has an unused userfaultfd, as a criu leaves it that was killed, "sequence" is stopped in a restartable
  * sequence, "aio" could read asynchronously, "direct" past the page tables, "disk" likewise
  * from /run/disk/file, on a disk that the test has made.
- * SIGUSR1: write one more class of pages. SIGTERM: verify every byte, write the verdict to DIR/verdict.N, exit 0 or 1.
+ * SIGUSR1: write one more class of pages. SIGUSR2: verify every byte, write the verdict to DIR/verdict.N. SIGTERM: the same,
+ * and exit 0 or 1.
  * DIR/status is shared with the test and outlives dump and restore.
  *
  * Each class is written once and never again, so a page of it that a round has missed stays wrong to the end.
@@ -300,6 +301,11 @@ static int live(pid_t child, const sigset_t *signals, bool in_sequence)
 				kill(child, SIGUSR1);
 			touch();
 			break;
+		case SIGUSR2:
+			if (child)
+				kill(child, SIGUSR2);
+			(void)verify();
+			break;
 		case SIGTERM:
 			return verify() ? 0 : 1;
 		default:
@@ -339,6 +345,7 @@ int main(int argc, char **argv)
 	page_words = page_size / sizeof(uint64_t);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGUSR2);
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 

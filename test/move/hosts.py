@@ -105,7 +105,11 @@ class Host:
 
     def pid(self, process):
         """The pid that a process of popen has in this host."""
-        return int(read_text(f'/proc/{process.pid}/status').partition('NSpid:')[2].splitlines()[0].split()[-1])
+        return self.pid_of(process.pid)
+
+    def pid_of(self, pid):
+        """The pid in this host of one that we see by `pid`."""
+        return int(read_text(f'/proc/{pid}/status').partition('NSpid:')[2].split()[1])
 
     def disk(self, path, mib):
         """An empty file system of so many MiB at this path, in this host alone."""

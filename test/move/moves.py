@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 from kit import case, check, read_text, variants, wait
@@ -25,6 +26,17 @@ def moves(t, roles):
         # A child's areas where its parent has some are copied by criu, and what it writes there splits huge pages.
         check(roles or there >= huge > 0, f'huge pages: {huge} KiB before, {there} after')
         check(not left(t.path('work')), f'left in the work directory: {left(t.path("work"))}')
+        m.moved()
+
+
+@case
+def moves_a_pid_namespace(t):
+    """The root is process 1 there as well, among mounts of its own."""
+    with Moving(t, 'child', init=True) as m:
+        m.b.run(['mount', '--bind', m.traveller.dir, m.traveller.dir])
+        run = m.migrate(criu=['--root', m.traveller.dir])
+        check(not run.err, f'it says {run.err}')
+        m.warm()
         m.moved()
 
 
@@ -78,19 +90,25 @@ def moves_two_at_once(t):
         other = m.travel('other', 'child')
         runs = [m.start(), m.start(traveller=other, images=t.path('images-2'), work='work-2')]
         for run in runs:
-            check(not run.finish(60).expect(0).err, f'it says {run.err}')
+            check(not run.finish().expect(0).err, f'it says {run.err}')
         m.moved()
         m.moved(other)
 
 
-@case
-def moves_there_and_back_again(t):
+@variants(twice=2, ten_times=10)
+def moves_there_and_back_again(t, times):
+    """Each landing is warm, and what was written at the other end is there."""
     with Moving(t, 'child') as m:
-        for number in range(3):
-            m.migrate(images=t.path(f'there-{number}'), work=f'work-there-{number}')
-            m.traveller.only_in('b')
-            m.home(f'back-{number}')
-            m.traveller.only_in('a')
+        for number in range(times):
+            there, back = f'there-{number}', f'back-{number}'
+            m.migrate(images=t.path(there), work=f'work-{there}')
+            m.warm(there)
+            m.traveller.only_in('b').verify('b')
+            m.home(back)
+            m.warm(back)
+            m.traveller.only_in('a').verify('a')
+            for name in there, back:
+                shutil.rmtree(t.path(name))
         m.traveller.verdict('a')
 
 

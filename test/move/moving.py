@@ -8,6 +8,7 @@ counts what it writes both in its memory and in a file that both hosts share.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -18,6 +19,7 @@ import threading
 from hosts import Hosts
 from kit import CRIU, PAGESCAN, PROGRAMS, Failure, Run, check, read_text, wait
 
+AS_INIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'as_init.py')
 RELAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'relay.py')
 SCRIPT = '''#!/bin/sh
 [ "$CRTOOLS_SCRIPT_ACTION" = {stage} ] || exit 0
@@ -34,18 +36,23 @@ def stat_of(pid):
 
 
 class Traveller:
-    """victim.c, somewhere. `shell`: how it is started."""
+    """victim.c, somewhere. `wrap`: what starts it; `init`: as process 1 of namespaces, with its directory as the root."""
 
-    def __init__(self, hosts, directory, *roles, wrap=()):
+    def __init__(self, hosts, directory, *roles, wrap=(), init=False):
         self.hosts, self.dir, self.touches = hosts, directory, 0
         self.size = 2 if 'child' in roles else 1
+        self.root_dir = '/' if init else directory
         os.mkdir(directory)
-        command = [*wrap, os.path.join(PROGRAMS, 'victim'), directory, 'sole', *roles]
-        self.process = hosts.a.popen(['sh', '-c', 'exec setsid "$@" </dev/null >/dev/null 2>"$0"', self.path('err'),
-                                      *command])
+        if init:
+            shutil.copy(os.path.join(PROGRAMS, 'victim-static'), self.path('victim'))
+            command = ['python3', AS_INIT, directory, '/victim']
+        else:
+            command = ['sh', '-c', 'exec setsid "$@" </dev/null >/dev/null 2>"$0"', self.path('err'), *wrap,
+                       os.path.join(PROGRAMS, 'victim')]
+        self.process = hosts.a.popen([*command, self.root_dir, 'sole', *roles])
         wait(lambda: self.process.poll() is None and len(self.records()) == self.size and all(self.records()),
              f'start of the victim ({read_text(self.path("err"))})')
-        self.pid = hosts.a.pid(self.process)
+        self.pid = hosts.a.pid_of(self.root('a'))
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -66,7 +73,7 @@ class Traveller:
             with contextlib.suppress(OSError):
                 words = read_text(f'/proc/{pid}/cmdline').split('\0')
                 name = nets.get(os.readlink(f'/proc/{pid}/ns/net'))
-                if name and words[0].endswith('/victim') and words[1] == self.dir and stat_of(pid)[0] not in 'ZX':
+                if name and words[0].endswith('/victim') and words[1] == self.root_dir and stat_of(pid)[0] not in 'ZX':
                     found[name].append(int(pid))
         return found
 
@@ -99,14 +106,25 @@ class Traveller:
         # Let go by criu, a task is on its way to the signal that holds it.
         wait(lambda: all(stat_of(pid)[0] in 'Tt' for pid in places['a']), 'its standstill in a')
 
+    def verdicts(self):
+        return [read_text(self.path(f'verdict.{number}')) for number in range(self.size)]
+
+    def verify(self, name):
+        """Let it verify its memory, and go on."""
+        self.touch(name)
+        os.kill(self.root(name), signal.SIGUSR2)
+        right = [f'PASS {self.touches}'] * self.size
+        wait(lambda: self.verdicts() == right or any(text.startswith('FAIL') for text in self.verdicts()),
+             f'verdict in {name}')
+        check(self.verdicts() == right, f'it says {self.verdicts()} in {name}')
+
     def verdict(self, name):
         """Let it verify its memory, and end."""
         pids = self.places()[name]
         os.kill(self.root(name), signal.SIGTERM)
         wait(lambda: self.process.poll() is not None and not any(map(stat_of, pids)), 'its end')
-        for number in range(self.size):
-            text = read_text(self.path(f'verdict.{number}'))
-            check(text == f'PASS {self.touches}', f'process {number} says "{text}" after {self.touches} touches')
+        check(self.verdicts() == [f'PASS {self.touches}'] * self.size,
+              f'it says {self.verdicts()} after {self.touches} touches')
 
     def huge_kib(self, name):
         text = ''.join(read_text(f'/proc/{pid}/smaps') for pid in self.places()[name])
@@ -162,7 +180,7 @@ class Moving(Hosts):
         return Run(process)
 
     def migrate(self, *args, code=0, **how):
-        return self.start(*args, **how).finish(60).expect(code)
+        return self.start(*args, **how).finish().expect(code)
 
     def reached(self, run):
         wait(lambda: os.path.exists(os.path.join(self.control, 'reached')) or run.process.poll() is not None,
@@ -232,16 +250,14 @@ class Moving(Hosts):
             threading.Thread(target=serve, daemon=True).start()
             run = self.start(host=self.b, cwd=self.t.dir, rsh=[self.t.path('to-a')], images=self.t.path(name),
                              work=f'work-{name}')
-            run.finish(60).expect(0)
+            run.finish().expect(0)
         os.unlink('socket')
 
     def untracked(self):
         out = self.a.run([PAGESCAN, 'status'])
         check(str(self.traveller.pid) not in out.split(), 'it is tracked')
 
-    def restore_log(self, name='restore.log'):
-        return read_text(self.images('last', name))
-
-    def warm(self):
-        check('a plain restore' not in self.restore_log(), f'not warm: {self.restore_log()}')
-        check(not os.path.exists(self.images('last', 'restore-plain.log')), 'a plain restore followed')
+    def warm(self, images='images'):
+        log = read_text(self.t.path(images, 'last/restore.log'))
+        check(log and 'a plain restore' not in log, f'not warm: {log}')
+        check(not os.path.exists(self.t.path(images, 'last/restore-plain.log')), 'a plain restore followed')

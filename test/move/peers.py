@@ -4,13 +4,14 @@
 The source's part runs without hosts where nothing is restored: an --rsh that stays on this one is enough.
 """
 
+import contextlib
 import os
 import platform
 import struct
 import subprocess
 import sys
 
-from kit import CRIU, PAGESCAN, case, check, variants, wait
+from kit import CRIU, PAGESCAN, Skip, case, check, variants, wait
 from moving import Moving
 from relay import FRAMES
 
@@ -155,7 +156,7 @@ def disk_that_is_full_in_the_end(t, name):
         m.reached(run)
         host.run(['sh', '-c', 'head -c 100000000 /dev/zero >"$0/filler"; true', directory])
         m.order('go')
-        run.finish(60).expect(1)
+        run.finish().expect(1)
         check('not moved, the processes go on here' in run.err, f'it says {run.err}')
         m.stayed()
 
@@ -171,6 +172,51 @@ def memory_that_does_not_suffice(t):
         check('the restore will be a plain one' in run.err and 'MiB of memory are available' in run.err and
               len(run.err.splitlines()) == 1, f'it says {run.err}')
         m.moved()
+
+
+@case
+def address_space_that_does_not_suffice(t):
+    with Moving(t) as m:
+        m.program(m.remote, f'#!/bin/sh\nulimit -S -v 4000000\nPAGESCAN_CRIU={CRIU} exec {PAGESCAN} "$@"\n')
+        run = m.migrate()
+        check('the restore will be a plain one: cannot hold the pages' in run.err and len(run.err.splitlines()) == 1,
+              f'it says {run.err}')
+        m.moved()
+
+
+@contextlib.contextmanager
+def memory_cgroup(mib):
+    """A cgroup whose processes have no more memory than that, and no swap."""
+    hierarchies = {'/sys/fs/cgroup/memory': {'memory.limit_in_bytes': mib << 20, 'memory.swappiness': 0},
+                   '/sys/fs/cgroup': {'memory.max': mib << 20, 'memory.swap.max': 0}}
+    base = next((base for base in hierarchies if os.path.exists(os.path.join(base, 'cgroup.procs'))), None)
+    if not base:
+        raise Skip('no cgroup of memory is mounted')
+    group = os.path.join(base, f'pagescan-test-{os.urandom(4).hex()}')
+    try:
+        os.mkdir(group)
+        for name, value in hierarchies[base].items():
+            with open(os.path.join(group, name), 'w') as file:
+                file.write(str(value))
+    except OSError as reason:
+        with contextlib.suppress(OSError):
+            os.rmdir(group)
+        raise Skip(f'no cgroup can bound memory: {reason}') from None
+    try:
+        yield group
+    finally:
+        os.rmdir(group)
+
+
+@case
+def memory_of_a_cgroup_that_does_not_suffice(t):
+    """The kernel kills what needs most of it there, whatever that is doing."""
+    with memory_cgroup(8) as group:
+        with Moving(t) as m:
+            m.program(m.remote, f'#!/bin/sh\necho $$ >{group}/cgroup.procs\nPAGESCAN_CRIU={CRIU} exec {PAGESCAN} "$@"\n')
+            run = m.migrate(code=1)
+            check('not moved, the processes go on here' in run.err, f'it says {run.err}')
+            m.stayed()
 
 
 BEGUN = frame('ROUND', number(1, 4))
