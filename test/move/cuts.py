@@ -4,7 +4,7 @@
 import os
 
 from kit import case, check, read_text, variants, wait
-from moving import Moving
+from moving import Moving, stat_of
 
 # What has come and is not passed on yet, see relay.py; the host in which the process runs in the end.
 POINTS = {
@@ -25,7 +25,7 @@ def at(*names):
 
 def ends_in(m, run, host, code=None):
     """It runs there and was never in both, and pagescan has said so."""
-    run.finish(60)
+    run.finish()
     run.err = run.err or read_text(m.t.path('err'))
     if host == 'a':
         run.expect(1 if code is None else code)
@@ -91,6 +91,27 @@ def restoring_criu_killed(t, name):
         m.kill(m.b, 'restore')
         m.order('go')
         ends_in(m, run, 'a')
+
+
+@variants(once=1, twice=2)
+def restoring_criu_killed_amid(t, times):
+    """What it leaves half restored holds the pids: it is ended, and a plain restore follows, if that is not killed too."""
+    with Moving(t, 'child', wrap=['sh', '-c', 'exec "$@" 9>/tmp/held', 'sh']) as m:
+        def half_restored():
+            return [pid for pid in m.find(m.b, 'restore') if m.b.pid_of(pid) == m.traveller.pid]
+
+        m.b.run(['mkfifo', '/tmp/held'])  # which a task that opens it waits for
+        run = m.start()
+        for number in range(times):
+            left = wait(half_restored, 'a task')
+            if times == 1:
+                m.b.run(['sh', '-c', 'rm /tmp/held && : >/tmp/held'])
+            m.kill(m.b, 'restore')
+            wait(lambda: stat_of(left[0]) is None, 'end of what was half restored')
+        ends_in(m, run, 'b' if times == 1 else 'a')
+        check(not m.find(m.b, 'restore'), 'something of the restore is left')
+        if times == 1:
+            check('a plain one follows' in run.err, f'it says {run.err}')
 
 
 @at(*FROZEN)

@@ -130,6 +130,7 @@ static int go(struct receiver *receiver, struct reason *why)
 				  err == -EEXIST ? "this migration has been settled already" :
 						   "cannot write the verdict");
 	receiver->state = STARTS;
+	restore_let_go();
 	(void)send(receiver->asking, &answer, 1, MSG_NOSIGNAL);
 	close(receiver->asking);
 	receiver->asking = -1;

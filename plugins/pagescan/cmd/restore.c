@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * restore.c - start `criu restore` and talk to it while it waits. Calls hook, exec_criu, the kernel.
+ * restore.c - start `criu restore` and talk to it while it waits. Calls hook, tree, exec_criu, the kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bind/landing.h"
 #include "cmd.h"
+#include "copy/tree.h"
 #include "move/hook.h"
 #include "restore.h"
 
@@ -57,6 +59,7 @@ int restore_start(struct restore *restore, bool warm)
 	snprintf(path, sizeof(path), "%s/last", restore->path);
 	snprintf(script, sizeof(script), "%s/" HOOK_PROGRAM, restore->path);
 	if (ready) {
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
 		memcpy(argv, fixed, sizeof(fixed));
 		memcpy(argv + nr, restore->options, (size_t)restore->nr_options * sizeof(*argv));
 		restore->pid = fork();
@@ -110,6 +113,24 @@ int restore_hear(const struct restore *restore, uint64_t *bytes, char reason[256
 	return 0;
 }
 
+void restore_let_go(void)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+/* All that is below us now was criu's. Those whose parents end here become children of ours. */
+static void end_orphans(void)
+{
+	do {
+		struct tree tree = { 0 };
+
+		(void)tree_read(&tree, getpid());
+		for (size_t i = 1; i < tree.nr; i++)
+			(void)kill(tree.v[i].pid, SIGKILL);
+		tree_fini(&tree);
+	} while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
+
 int restore_wait(struct restore *restore)
 {
 	int status = -1;
@@ -117,6 +138,7 @@ int restore_wait(struct restore *restore)
 	while (restore->pid > 0 && waitpid(restore->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	restore->pid = -1;
+	end_orphans();
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

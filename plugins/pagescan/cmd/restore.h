@@ -21,7 +21,7 @@ struct restore {
 	int sock;
 };
 
-/* Start criu. Returns 0 or -EIO after a complaint. */
+/* Start criu. What it leaves behind becomes ours until restore_let_go(). Returns 0 or -EIO after a complaint. */
 int restore_start(struct restore *restore, bool warm);
 
 /* Tell a warm one that the directory `@name` of the path is a round, or the last. Harmless if it is not there any more. */
@@ -36,7 +36,13 @@ bool restore_ask(const struct restore *restore);
  */
 int restore_hear(const struct restore *restore, uint64_t *bytes, char reason[256]);
 
-/* Wait for criu's end. Returns its exit status, or -1 if it was killed. */
+/* The processes may run from here on: nobody ends them. */
+void restore_let_go(void);
+
+/*
+ * Wait for criu's end. Unless they were let go, tasks that it leaves half restored are ended, as a criu that was killed
+ * leaves them: they would hold the pids. Returns its exit status, or -1 if it was killed.
+ */
 int restore_wait(struct restore *restore);
 
 /* It is not wanted any more. */
