@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 
-from kit import case, check, read_text, variants, wait
+from kit import PAGESCAN, Run, case, check, read_text, variants, wait
 from moving import Moving
 
 
@@ -110,6 +111,27 @@ def moves_there_and_back_again(t, times):
             for name in there, back:
                 shutil.rmtree(t.path(name))
         m.traveller.verdict('a')
+
+
+@variants(move=('migrate', 0), child=('migrate', 1), dump=('dump', 0))
+def moves_though_somebody_else_tries(t, attempt):
+    """Who comes second is told, and disturbs nobody."""
+    command, number = attempt
+    with Moving(t, 'child') as m:
+        run = m.start(point='down.TAKEN.1')
+        m.reached(run)
+        pid = m.a.pid_of(m.traveller.places()['a'][number])
+        check((pid == m.traveller.pid) == (not number), 'the processes are not in the order of their pids')
+        to = {'migrate': [f'b:{t.path("other")}', '--rsh', ' '.join(m.rsh)], 'dump': ['-D', t.path('other')]}[command]
+        other = Run(m.a.popen([PAGESCAN, command, '-t', str(pid), *to], env=t.environment, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)).finish().expect(1)
+        check(other.err == f'pagescan: process {pid} is being dumped or moved by another pagescan already\n',
+              f'it says {other.err}')
+        check(not os.path.exists(t.path('other')), 'a directory was made')
+        m.order('go')
+        check(not run.finish().expect(0).err, f'the first one says {run.err}')
+        m.warm()
+        m.moved()
 
 
 @variants(interrupt=signal.SIGINT, term=signal.SIGTERM)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * dump.c - pagescan dump: live rounds until the pause is short, then criu's own dump. Calls rounds, live, progress,
- * page_server.
+ * page_server, claim.
  *
  * One directory holds all: rounds 1, 2, ..., each the parent of the next, and `last`, a link to the dump, in the end.
  * While a file named `incomplete` is there it is not what its user asked for.
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "claim.h"
 #include "cmd.h"
 #include "image/image.h"
 #include "live.h"
@@ -221,6 +222,8 @@ int cmd_dump(int argc, char **argv)
 	if (process < 0)
 		return EXIT_FAILED;
 	close(process);
+	if (!claim_tree(dump.rounds.pid))
+		return EXIT_FAILED;
 	dump.rounds.dir = live_images(dump.rounds.images);
 	if (dump.rounds.dir < 0)
 		return EXIT_FAILED;

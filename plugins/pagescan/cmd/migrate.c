@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, handover, peer, send,
- * wire, outline, progress.
+ * wire, outline, progress, claim.
  *
  * Rounds go over while the processes run, and are held ready there. Then what is left is dumped and handed over.
  */
@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "claim.h"
 #include "cmd.h"
 #include "copy/tree.h"
 #include "handover.h"
@@ -315,6 +316,8 @@ int cmd_migrate(int argc, char **argv)
 	if (process < 0)
 		return EXIT_FAILED;
 	close(process);
+	if (!claim_tree(migrate.rounds.pid))
+		return EXIT_FAILED;
 	signal(SIGPIPE, SIG_IGN);
 	migrate.rounds.context = &migrate;
 	migrate.rounds.open = open_round;
