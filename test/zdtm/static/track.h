@@ -43,21 +43,27 @@ static struct {
 
 static unsigned int page_size;
 
-/* After test_init(), before anything else of this file. */
-static inline void model_init(void)
+/* In a program that a test becomes by exec. */
+static inline void model_open(int flags)
 {
 	char name[256];
 	int fd;
 
 	page_size = PAGE_SIZE;
 	ssprintf(name, "%s.model", program_invocation_short_name);
-	fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	fd = open(name, O_RDWR | flags, 0600);
 	if (fd < 0 || ftruncate(fd, sizeof(*model)))
 		exit(pr_perror("%s", name));
 	model = mmap(NULL, sizeof(*model), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (model == MAP_FAILED)
 		exit(pr_perror("map %s", name));
 	close(fd);
+}
+
+/* After test_init(), before anything else of this file. */
+static inline void model_init(void)
+{
+	model_open(O_CREAT | O_TRUNC);
 }
 
 /* An area of fresh, zero memory. */
