@@ -120,9 +120,10 @@ static bool check_oci(struct item *item, const char *name, const char *why_not)
 			 program);
 	else if (!strcmp(name, "crun") && !has_libcriu())
 		item_set(item, name, false, false, "%s lacks " LIBCRIU " (`apt install libcriu2`)", program);
+	else if (why_not)
+		item_set(item, name, false, false, "%s: %s", program, why_not);
 	else
-		item_set(item, name, false, !why_not, "%s%s%s", program, why_not ? ": " : "",
-			 why_not ? why_not : ", pre-checkpoints work");
+		item_set(item, name, false, true, "%s, pre-checkpoints work", program);
 	free(program);
 	return installed;
 }

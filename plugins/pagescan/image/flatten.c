@@ -46,7 +46,7 @@ static int *list_pids(int dir, size_t *nr)
 
 		if (sscanf(entry->d_name, "pagemap-%d.img%n", &pid, &len) != 1 || !len || entry->d_name[len])
 			continue;
-		more = reallocarray(pids, *nr + 1, sizeof(*pids));
+		more = realloc(pids, (*nr + 1) * sizeof(*pids));
 		if (!more)
 			free(pids);
 		else
