@@ -32,40 +32,42 @@ static int flatten_task(int dir, int pid)
 	return err ? err : end;
 }
 
-/* The pids of all pagemap-PID.img, *nr of them; they are the caller's to free. NULL: they cannot be read, with errno. */
-static int *list_pids(int dir, size_t *nr)
+/* The pids of all pagemap-PID.img, the caller's to free. Returns their number or a negative errno. */
+static int list_pids(int dir, int **pids)
 {
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), nr = 0, pid, *more;
 	DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
 	const struct dirent *entry;
-	int *pids = list ? calloc(1, sizeof(*pids)) : NULL, *more, pid;
 
-	*nr = 0;
-	while (pids && (entry = readdir(list))) {
+	*pids = NULL;
+	if (!list) {
+		nr = -errno;
+		if (copy >= 0)
+			close(copy);
+		return nr;
+	}
+	while (nr >= 0 && (entry = readdir(list))) {
 		int len = 0;
 
 		if (sscanf(entry->d_name, "pagemap-%d.img%n", &pid, &len) != 1 || !len || entry->d_name[len])
 			continue;
-		more = realloc(pids, (*nr + 1) * sizeof(*pids));
-		if (!more)
-			free(pids);
-		else
-			more[(*nr)++] = pid;
-		pids = more;
+		more = realloc(*pids, ((size_t)nr + 1) * sizeof(**pids));
+		if (more) {
+			more[nr++] = pid;
+			*pids = more;
+		} else {
+			nr = -ENOMEM;
+		}
 	}
-	if (list)
-		closedir(list);
-	else if (copy >= 0)
-		close(copy);
-	return pids;
+	closedir(list);
+	return nr;
 }
 
 int image_flatten(int dir)
 {
-	size_t nr;
-	int *pids = list_pids(dir, &nr), err = pids ? 0 : -errno;
+	int *pids, nr = list_pids(dir, &pids), err = nr < 0 ? nr : 0;
 
-	for (size_t i = 0; !err && i < nr; i++)
+	for (int i = 0; !err && pids && i < nr; i++)
 		err = flatten_task(dir, pids[i]);
 	if (!err && unlinkat(dir, IMAGE_PARENT, 0) < 0 && errno != ENOENT)
 		err = -errno;
