@@ -63,6 +63,7 @@
 	X(epoll_create1, -1, EMFILE)         \
 	X(epoll_ctl, -1, ENOSPC)             \
 	X(epoll_wait, -1, ENOMEM)            \
+	X(eventfd, -1, EMFILE)               \
 	X(execv, -1, ENOMEM)                 \
 	X(faccessat, -1, EACCES)             \
 	X(fchmodat, -1, EROFS)               \
@@ -83,8 +84,10 @@
 	X(__getdelim, -1, ENOMEM)            \
 	X(getdelim, -1, ENOMEM)              \
 	X(getaddrinfo, EAI_AGAIN, 0)         \
+	X(getnameinfo, EAI_FAIL, 0)          \
 	X(getrandom, -1, EAGAIN)             \
 	X(getrlimit, -1, EPERM)              \
+	X(getsockname, -1, ENOBUFS)          \
 	X(getsockopt, -1, ENOBUFS)           \
 	X(getxattr, -1, ENODATA)             \
 	X(ioctl, -1, EPERM)                  \

@@ -128,8 +128,12 @@ def frame(kind, content=b''):
     return bytes([kind, len(content)]) + content
 
 
-def sent(name, *frames, end=64):
-    return frame(FILE, name) + b''.join(frames) + frame(FILE_END, struct.pack('<Q', end))
+def sent(name, *frames, sent=0, end=64):
+    return frame(FILE, name) + b''.join(frames) + frame(FILE_END, struct.pack('<QQ', sent, end))
+
+
+def place(offset=0, file=1):
+    return struct.pack('<QI', offset, file)
 
 
 def round_of(number, *files, end=ROUND_END):
@@ -137,8 +141,12 @@ def round_of(number, *files, end=ROUND_END):
     return frame(ROUND, struct.pack('<I', number)) + parent + b''.join(files) + frame(end)
 
 
-PAGES = sent(b'pages-1.img', frame(DATA, struct.pack('<Q', 8) + b'data'))
-PACKED = sent(b'pages-1.img', frame(LZ4, struct.pack('<QI', 0, 5) + b'\x50abcde'))
+PAGES = sent(b'pages-1.img', frame(DATA, place(8) + b'data'), sent=4)
+PACKED = sent(b'pages-1.img', frame(LZ4, place() + struct.pack('<I', 5) + b'\x50abcde'), sent=5)
+# By a connection of its own.
+ASIDE = 0x80
+PAGES_ASIDE = sent(b'pages-1.img', frame(ASIDE | DATA, place(8) + b'data'),
+                   frame(ASIDE | LZ4, place() + struct.pack('<I', 5) + b'\x50abcde'), sent=9)
 
 
 def outline(*areas):
@@ -147,11 +155,13 @@ def outline(*areas):
 
 SEEDS = {
     'wire': [
-        round_of(1, PAGES), round_of(1, PACKED) + round_of(2, PAGES, sent(b'core-7.img')) + round_of(3, end=LAST),
-        round_of(1, frame(FILE, b'a') + frame(FILE_DROP), PAGES) + frame(GO), round_of(2), frame(LAST),
+        round_of(1, PAGES), round_of(1, PACKED) + round_of(2, sent(b'core-7.img'), PAGES) + round_of(3, end=LAST),
+        round_of(1, PAGES_ASIDE), round_of(1, PAGES_ASIDE, sent(b'a', frame(ASIDE | DATA, place(0, 2) + b'b'), sent=1)),
+        round_of(1, PAGES, sent(b'a', frame(ASIDE | DATA, place(0, 3)))), round_of(1, PAGES) + frame(ASIDE | GO),
+        round_of(1, frame(FILE, b'a') + frame(FILE_DROP, bytes(8)), PAGES) + frame(GO), round_of(2), frame(LAST),
         round_of(1, sent(b'../x')), round_of(1, sent(b'/x')), round_of(1, sent(b'parent')),
-        round_of(1, sent(b'a', frame(DATA, bytes(7) + b'\x7f' + b'far away'))),
-        round_of(1, sent(b'a', frame(LZ4, struct.pack('<QI', 0, 2**32 - 1) + b'\xff' * 40))),
+        round_of(1, sent(b'a', frame(DATA, place(127 << 56) + b'far away'))),
+        round_of(1, sent(b'a', frame(LZ4, place() + b'\xff' * 44))),
         round_of(1) + b'\xff' + struct.pack('<IIQ', ROUND, 0, 2**63), b'\xff' + b'GET / HTTP/1.0\r\n\r\n',
     ],
     'outline': [

@@ -15,7 +15,7 @@ from kit import CRIU, PAGESCAN, Skip, case, check, variants, wait
 from moving import Moving
 from relay import FRAMES
 
-VERSION = 1
+VERSION = 2
 ARCH = platform.machine()
 
 
@@ -30,6 +30,18 @@ def hello(version=VERSION, page=os.sysconf('SC_PAGESIZE'), arch=ARCH):
 
 def number(value, size=8):
     return value.to_bytes(size, 'little')
+
+
+def place(offset, file=1):
+    return number(offset) + number(file, 4)
+
+
+def end(sent, size):
+    return frame('FILE_END', number(sent) + number(size))
+
+
+def listen(connections=1, port=0, address=b'127.0.0.1'):
+    return frame('LISTEN', number(connections, 4) + number(port, 4) + bytes(32) + address)
 
 
 def rsh(t, text):
@@ -73,6 +85,7 @@ def stayed(t, run, *texts, lines=1):
     a_frame_of_no_type=(hello() + frame(99), 'what is not understood'),
     a_frame_too_long=(hello() + frame('NOTE', size=1 << 40), 'what is not understood'),
     half_a_frame=(hello() + frame('NOTE', b'x', size=9), 'the connection has ended'),
+    listens_to_nobody=(hello() + frame('LISTENS', number(1, 4)), 'makes no sense'),
     failure=(hello() + frame('FAILED', b'the cellar is flooded'), 'the cellar is flooded'),
 )
 def receiver_that_says(t, answer):
@@ -247,7 +260,7 @@ NONSENSE = 'what makes no sense'
     end_in_a_file=(FILE + frame('ROUND_END'), NONSENSE),
     file_before_a_round=(frame('FILE', b'a'), NONSENSE),
     file_in_a_file=(FILE + frame('FILE', b'a'), NONSENSE),
-    file_twice=(FILE + frame('FILE_END', number(0)) + frame('FILE', b'pages-1.img'), 'File exists'),
+    file_twice=(FILE + end(0, 0) + frame('FILE', b'pages-1.img'), 'File exists'),
     name_above=(BEGUN + frame('FILE', b'../outside'), NONSENSE),
     name_from_the_root=(BEGUN + frame('FILE', b'/outside'), NONSENSE),
     name_below=(BEGUN + frame('FILE', b'a/b'), NONSENSE),
@@ -256,15 +269,28 @@ NONSENSE = 'what makes no sense'
     name_of_the_parent=(BEGUN + frame('FILE', b'parent'), NONSENSE),
     no_name=(BEGUN + frame('FILE'), NONSENSE),
     name_too_long=(BEGUN + frame('FILE', b'a' * 256), NONSENSE),
-    data_of_no_file=(BEGUN + frame('DATA', number(0) + b'x'), NONSENSE),
+    data_of_no_file=(BEGUN + frame('DATA', place(0) + b'x'), NONSENSE),
+    data_of_another_file=(FILE + frame('DATA', place(0, 2) + b'x'), NONSENSE),
     data_without_a_place=(FILE + frame('DATA', b'abc'), NONSENSE),
-    data_beyond_all=(FILE + frame('DATA', number((1 << 63) - 1) + b'xyz'), NONSENSE),
-    data_far_away=(FILE + frame('DATA', number((1 << 63) - 4096) + b'xyz'), 'cannot write'),
-    no_block_of_lz4=(FILE + frame('LZ4', number(0) + number(4096, 4) + b'\xff' * 50), NONSENSE),
-    block_too_large=(FILE + frame('LZ4', number(0) + number(1 << 31, 4) + b'\0'), NONSENSE),
-    size_below_0=(FILE + frame('FILE_END', number(1 << 63)), NONSENSE),
-    size_of_4_bytes=(FILE + frame('FILE_END', number(0, 4)), NONSENSE),
-    no_file_to_drop=(BEGUN + frame('FILE_DROP'), NONSENSE),
+    data_beyond_all=(FILE + frame('DATA', place((1 << 63) - 1) + b'xyz'), NONSENSE),
+    data_far_away=(FILE + frame('DATA', place((1 << 63) - 4096) + b'xyz'), 'cannot write'),
+    no_block_of_lz4=(FILE + frame('LZ4', place(0) + number(4096, 4) + b'\xff' * 50), NONSENSE),
+    block_too_large=(FILE + frame('LZ4', place(0) + number(1 << 31, 4) + b'\0'), NONSENSE),
+    size_below_0=(FILE + end(0, 1 << 63), NONSENSE),
+    size_of_4_bytes=(FILE + frame('FILE_END', number(0) + number(0, 4)), NONSENSE),
+    less_than_was_sent=(FILE + frame('DATA', place(0) + b'xyz') + end(2, 3), NONSENSE),
+    more_than_was_sent=(FILE + end(1, 1), NONSENSE),
+    no_file_to_drop=(BEGUN + frame('FILE_DROP', number(0)), NONSENSE),
+    listen_to_none=(listen(0), NONSENSE),
+    listen_to_too_many=(listen(65), NONSENSE),
+    listen_to_no_address=(listen(address=b''), NONSENSE),
+    listen_to_a_name=(listen(address=b'localhost'), 'cannot listen at localhost'),
+    listen_to_another_host=(listen(address=b'192.0.2.1'), '--tcp=ADDRESS names an address that it has'),
+    listen_to_no_port=(listen(port=65536), NONSENSE),
+    listen_without_a_key=(frame('LISTEN', number(1, 4)), NONSENSE),
+    listen_in_a_round=(BEGUN + listen(), NONSENSE),
+    listen_and_more=(listen() + BEGUN, 'the source has given up'),
+    listen_and_hang_up=(listen(), 'the source has given up'),
 )
 def source_that_says(t, nonsense):
     """One clear line, nothing is written elsewhere, nothing is left running."""
@@ -288,8 +314,8 @@ def source_that_says(t, nonsense):
 @case
 def round_that_is_nonsense(t):
     """It is no reason to end: the restore will be a plain one."""
-    files = b''.join(frame('FILE', name) + frame('DATA', number(0) + b'nonsense') + frame('FILE_END', number(8))
-                     for name in (b'pagemap-7.img', b'outline-7.img'))
+    files = b''.join(frame('FILE', name) + frame('DATA', place(0, file) + b'nonsense') + end(8, 8)
+                     for file, name in enumerate((b'pagemap-7.img', b'outline-7.img'), 1))
     run = subprocess.run([PAGESCAN, 'receive', '-D', t.path('images')], capture_output=True, env=t.environment,
                          input=hello() + BEGUN + files + frame('ROUND_END') + frame('GO'), timeout=60)
     check(run.returncode == 1, f'it ended with {run.returncode}')

@@ -16,7 +16,7 @@ import threading
 
 # enum wire_type of move/wire.h
 FRAMES = ('HELLO ROUND FILE DATA LZ4 FILE_END FILE_DROP PARENT ROUND_END LAST GO '
-          'TAKEN READY RUNNING FAILED NOTE').split()
+          'TAKEN READY RUNNING FAILED NOTE LISTEN LISTENS JOINED').split()
 
 
 class Held:

@@ -259,7 +259,8 @@ static void a_name_is_one_of_crius(void **state)
 static void what_makes_no_sense_is_refused(void **state)
 {
 	struct ends *ends = *state;
-	const uint64_t far[2] = { INT64_MAX, 0 };
+	const uint64_t far[2] = { INT64_MAX, 1 };
+	const uint64_t end[2] = { 0, UINT64_MAX }, too_much[2] = { 1, 0 };
 	const uint32_t second = 2;
 
 	for (int type = WIRE_FILE; type <= WIRE_LAST; type++) {
@@ -280,17 +281,25 @@ static void what_makes_no_sense_is_refused(void **state)
 	assert_int_equal(take(ends, WIRE_FILE), -EPROTO);
 	say(ends, WIRE_ROUND_END, NULL, 0);
 	assert_int_equal(take(ends, WIRE_ROUND_END), -EPROTO);
-	say(ends, WIRE_DATA, "1234567", 7);
+	say(ends, WIRE_DATA, "\0\0\0\0\0\0\0\0\1\0\0", 11);
+	assert_int_equal(take(ends, WIRE_DATA), -EPROTO);
+	say(ends, WIRE_DATA, "\0\0\0\0\0\0\0\0\0\0\0\0x", 13);
+	assert_int_equal(take(ends, WIRE_DATA), -EPROTO);
+	say(ends, WIRE_DATA, "\0\0\0\0\0\0\0\0\2\0\0\0x", 13);
 	assert_int_equal(take(ends, WIRE_DATA), -EPROTO);
 	say(ends, WIRE_DATA, far, sizeof(far));
 	assert_int_equal(take(ends, WIRE_DATA), -EPROTO);
-	say(ends, WIRE_LZ4, "\0\0\0\0\0\0\0\0\x10\0\0\0 rubbish", 20);
+	say(ends, WIRE_LZ4, "\0\0\0\0\0\0\0\0\1\0\0\0\x10\0\0\0 rubbish", 24);
 	assert_int_equal(take(ends, WIRE_LZ4), -EPROTO);
-	say(ends, WIRE_FILE_END, "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
+	say(ends, WIRE_FILE_END, end, sizeof(end));
 	assert_int_equal(take(ends, WIRE_FILE_END), -EPROTO);
-	say(ends, WIRE_FILE_DROP, NULL, 0);
+	say(ends, WIRE_FILE_END, too_much, sizeof(too_much));
+	assert_int_equal(take(ends, WIRE_FILE_END), -EPROTO);
+	say(ends, WIRE_FILE_END, end, 8);
+	assert_int_equal(take(ends, WIRE_FILE_END), -EPROTO);
+	say(ends, WIRE_FILE_DROP, end, 8);
 	assert_int_equal(take(ends, WIRE_FILE_DROP), 0);
-	say(ends, WIRE_FILE_END, "\0\0\0\0\0\0\0\0", 8);
+	say(ends, WIRE_FILE_END, too_much + 1, 8);
 	assert_int_equal(take(ends, WIRE_FILE_END), -EPROTO);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * receive.c - pagescan receive: the destination of a migration. Calls wire, receive, hook, verdict, restore.
+ * receive.c - pagescan receive: the destination of a migration. Calls wire, receive, lanes, hook, verdict,
+ * restore.
  *
  * It speaks with the source by stdin and stdout, takes rounds, tells a criu that waits warm of each, and when the last
  * images are there lets it restore. criu asks twice: before the processes may run, which the source decides, and after.
@@ -23,6 +24,7 @@
 #include "cmd.h"
 #include "live.h"
 #include "move/hook.h"
+#include "move/lanes.h"
 #include "move/receive.h"
 #include "move/verdict.h"
 #include "move/wire.h"
@@ -57,6 +59,7 @@ struct receiver {
 	enum state state;
 	struct wire wire;
 	struct receive receive;
+	struct lanes lanes;
 	struct restore restore;
 	int criu; /* a pidfd of it, -1 */
 	int listener;
@@ -104,6 +107,7 @@ static int last_is_there(struct receiver *receiver, struct reason *why)
 {
 	char name[16];
 
+	lanes_close(&receiver->lanes);
 	snprintf(name, sizeof(name), "%u", receiver->receive.round);
 	if (symlinkat(name, receiver->dir, "last") < 0)
 		return reason_set(why, -errno, "cannot make the link %s/last: %s", receiver->path, strerror(errno));
@@ -148,6 +152,8 @@ static int from_source(struct receiver *receiver, struct reason *why)
 		return go(receiver, why);
 	if (receiver->state != TAKES_ROUNDS)
 		return reason_set(why, -EPROTO, "the source says what makes no sense now");
+	if (type == WIRE_LISTEN && !receiver->receive.round && !receiver->lanes.v)
+		return lanes_open(&receiver->lanes, &receiver->receive, &receiver->wire, why);
 	err = receive_frame(&receiver->receive, &receiver->wire, (enum wire_type)type, why);
 	if (!err && type == WIRE_ROUND_END)
 		err = round_is_there(receiver, why);
@@ -246,8 +252,9 @@ static int serve(struct receiver *receiver, struct reason *why)
 			{ receiver->restore.sock, POLLIN, 0 },
 			{ receiver->listener, POLLIN, 0 },
 			{ receiver->criu, POLLIN, 0 },
+			{ receiver->lanes.event, POLLIN, 0 },
 		};
-		int nr = poll(fds, 4, SIGN_OF_LIFE_MS);
+		int nr = poll(fds, 5, SIGN_OF_LIFE_MS);
 
 		if (nr < 0 && errno != EINTR)
 			return reason_set(why, -errno, "poll: %s", strerror(errno));
@@ -262,6 +269,8 @@ static int serve(struct receiver *receiver, struct reason *why)
 			err = criu_has_ended(receiver, why);
 		else if (!err && nr > 0 && fds[0].revents)
 			err = from_source(receiver, why);
+		else if (!err && nr > 0 && fds[4].revents)
+			err = reason_set(why, receiver->receive.err, "%s", receiver->receive.why.text);
 		/* What may run already is not stopped by a connection that ends. */
 		if (err && (receiver->state == STARTS || receiver->state == RUNS) && receiver->criu >= 0)
 			err = 0, receiver->wire.in = -1;
@@ -338,6 +347,7 @@ static int receive(struct receiver *receiver)
 			     why.text, NULL))
 			complain("%s", why.text);
 	}
+	lanes_close(&receiver->lanes);
 	receive_fini(&receiver->receive);
 	wire_fini(&receiver->wire);
 	return err ? EXIT_FAILED : EXIT_SUCCESS;
@@ -379,7 +389,9 @@ int cmd_receive(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct receiver receiver = { .dir = -1, .lock = -1, .warm = true, .criu = -1, .listener = -1, .asking = -1 };
+	struct receiver receiver = {
+		.dir = -1, .lock = -1, .warm = true, .lanes.event = -1, .criu = -1, .listener = -1, .asking = -1
+	};
 	char path[4096];
 	bool settle = false;
 	int option;

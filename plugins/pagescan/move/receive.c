@@ -9,14 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "image/image.h"
 #include "receive.h"
 
+/* Nothing has come over the pages' connections for so long: less than the source waits for an answer. */
+#define PATIENCE_S 20
+
 int receive_init(struct receive *receive, int base)
 {
-	*receive = (struct receive){ .base = base, .dir = -1, .file = -1, .unpacked = malloc(WIRE_MAX) };
+	*receive = (struct receive){ .base = base,
+				     .dir = -1,
+				     .file = -1,
+				     .unpacked = malloc(WIRE_MAX),
+				     .lock = PTHREAD_MUTEX_INITIALIZER,
+				     .changed = PTHREAD_COND_INITIALIZER };
 	return receive->unpacked ? 0 : -ENOMEM;
 }
 
@@ -68,15 +77,25 @@ static bool is_name(const char *name, size_t len)
 static int begin_file(struct receive *receive, const struct wire *wire, struct reason *why)
 {
 	const char *name = (const char *)wire->buffer;
+	int file;
 
 	if (receive->dir < 0 || receive->file >= 0 || !is_name(name, wire->len) || !strcmp(name, IMAGE_PARENT))
 		return nonsense(why);
 	memcpy(receive->name, name, wire->len + 1);
-	receive->file = openat(receive->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	return receive->file < 0 ? reason_set(why, -errno, "cannot make the image %s: %s", name, strerror(errno)) : 0;
+	file = openat(receive->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (file < 0)
+		return reason_set(why, -errno, "cannot make the image %s: %s", name, strerror(errno));
+	pthread_mutex_lock(&receive->lock);
+	receive->file = file;
+	receive->number++;
+	receive->arrived = 0;
+	pthread_cond_broadcast(&receive->changed);
+	pthread_mutex_unlock(&receive->lock);
+	return 0;
 }
 
-static int write_at(struct receive *receive, const unsigned char *data, size_t len, uint64_t offset, struct reason *why)
+static int write_at(const struct receive *receive, const unsigned char *data, size_t len, uint64_t offset,
+		    struct reason *why)
 {
 	if (offset > INT64_MAX - len)
 		return nonsense(why);
@@ -94,44 +113,136 @@ static int write_at(struct receive *receive, const unsigned char *data, size_t l
 	return 0;
 }
 
-static int take_data(struct receive *receive, const struct wire *wire, struct reason *why)
+/* What a frame holds, plain or not, for the file that is open. Returns how many bytes, or a negative errno with @why. */
+static ssize_t take_data(const struct receive *receive, const struct wire *wire, enum wire_type type,
+			 unsigned char *unpacked, struct reason *why)
 {
-	if (receive->file < 0 || wire->len < 8)
+	const uint64_t offset = wire_number(wire, 0, 8), size = wire_number(wire, 12, 4);
+	int err;
+
+	if (type == WIRE_DATA) {
+		err = write_at(receive, wire->buffer + 12, wire->len - 12, offset, why);
+		return err ? err : (ssize_t)wire->len - 12;
+	}
+	if (wire->len < 16 || size > WIRE_MAX ||
+	    LZ4_decompress_safe((const char *)wire->buffer + 16, (char *)unpacked, (int)wire->len - 16, WIRE_MAX) !=
+		    (int)size)
 		return nonsense(why);
-	return write_at(receive, wire->buffer + 8, wire->len - 8, wire_number(wire, 0, 8), why);
+	err = write_at(receive, unpacked, size, offset, why);
+	return err ? err : (ssize_t)size;
 }
 
-static int take_lz4(struct receive *receive, const struct wire *wire, struct reason *why)
+/* A file that is open stays so while somebody writes to it. Returns whether this one is. */
+static bool hold_file(struct receive *receive, uint32_t number, bool wait)
 {
-	const uint64_t size = wire_number(wire, 8, 4);
+	bool there;
 
-	if (receive->file < 0 || wire->len < 12 || size > WIRE_MAX ||
-	    LZ4_decompress_safe((const char *)wire->buffer + 12, (char *)receive->unpacked, (int)wire->len - 12,
-				WIRE_MAX) != (int)size)
+	pthread_mutex_lock(&receive->lock);
+	while (wait && !receive->err && number > receive->number)
+		pthread_cond_wait(&receive->changed, &receive->lock);
+	there = !receive->err && receive->file >= 0 && number == receive->number;
+	receive->writing += there;
+	pthread_mutex_unlock(&receive->lock);
+	return there;
+}
+
+static void release_file(struct receive *receive, ssize_t bytes)
+{
+	pthread_mutex_lock(&receive->lock);
+	receive->writing--;
+	receive->arrived += bytes > 0 ? (uint64_t)bytes : 0;
+	pthread_cond_broadcast(&receive->changed);
+	pthread_mutex_unlock(&receive->lock);
+}
+
+static int take_pages(struct receive *receive, const struct wire *wire, enum wire_type type, bool wait,
+		      unsigned char *unpacked, struct reason *why)
+{
+	ssize_t bytes;
+
+	if (wire->len < 12 || !hold_file(receive, (uint32_t)wire_number(wire, 8, 4), wait))
 		return nonsense(why);
-	return write_at(receive, receive->unpacked, size, wire_number(wire, 0, 8), why);
+	bytes = take_data(receive, wire, type, unpacked, why);
+	release_file(receive, bytes);
+	return bytes < 0 ? (int)bytes : 0;
+}
+
+int receive_pages(struct receive *receive, const struct wire *wire, enum wire_type type, unsigned char *unpacked,
+		  struct reason *why)
+{
+	return type == WIRE_DATA || type == WIRE_LZ4 ? take_pages(receive, wire, type, true, unpacked, why) :
+						       nonsense(why);
+}
+
+void receive_fail(struct receive *receive, int err, const struct reason *why)
+{
+	pthread_mutex_lock(&receive->lock);
+	if (!receive->err) {
+		receive->err = err;
+		receive->why = *why;
+	}
+	pthread_cond_broadcast(&receive->changed);
+	pthread_mutex_unlock(&receive->lock);
+}
+
+/* All @bytes of the file have to come before it can be closed. With the lock held. */
+static int await(struct receive *receive, uint64_t bytes, struct reason *why)
+{
+	while (receive->threads && !receive->err && (receive->arrived < bytes || receive->writing)) {
+		const uint64_t before = receive->arrived;
+		struct timespec until;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += PATIENCE_S;
+		if (pthread_cond_clockwait(&receive->changed, &receive->lock, CLOCK_MONOTONIC, &until) &&
+		    receive->arrived == before)
+			return reason_set(why, -ETIMEDOUT, "pages that were sent do not arrive (--tcp)");
+	}
+	if (receive->err)
+		return reason_set(why, receive->err, "%s", receive->why.text);
+	return receive->arrived == bytes ? 0 : nonsense(why);
+}
+
+/* Nobody writes to the file any more. Returns it, now the caller's, or a negative errno with @why. */
+static int give_up_file(struct receive *receive, uint64_t bytes, struct reason *why)
+{
+	int err, file = receive->file;
+
+	pthread_mutex_lock(&receive->lock);
+	err = await(receive, bytes, why);
+	if (!err)
+		receive->file = -1;
+	pthread_mutex_unlock(&receive->lock);
+	return err ? err : file;
 }
 
 static int end_file(struct receive *receive, const struct wire *wire, struct reason *why)
 {
-	const uint64_t size = wire_number(wire, 0, 8);
-	int err = 0;
+	const uint64_t size = wire_number(wire, 8, 8);
+	int file, err = 0;
 
-	if (receive->file < 0 || wire->len != 8 || size > INT64_MAX)
+	if (receive->file < 0 || wire->len != 16 || size > INT64_MAX)
 		return nonsense(why);
-	if (ftruncate(receive->file, (off_t)size) < 0)
+	file = give_up_file(receive, wire_number(wire, 0, 8), why);
+	if (file < 0)
+		return file;
+	if (ftruncate(file, (off_t)size) < 0)
 		err = -errno;
-	if (close(receive->file) < 0 && !err)
+	if (close(file) < 0 && !err)
 		err = -errno;
-	receive->file = -1;
 	return err ? reason_set(why, err, "cannot write the image %s: %s", receive->name, strerror(-err)) : 0;
 }
 
-static int drop_file(struct receive *receive, struct reason *why)
+static int drop_file(struct receive *receive, const struct wire *wire, struct reason *why)
 {
-	if (receive->file < 0)
+	int file;
+
+	if (receive->file < 0 || wire->len != 8)
 		return nonsense(why);
-	close_one(&receive->file);
+	file = give_up_file(receive, wire_number(wire, 0, 8), why);
+	if (file < 0)
+		return file;
+	close(file);
 	return unlinkat(receive->dir, receive->name, 0) < 0 ?
 		       reason_set(why, -errno, "cannot remove %s: %s", receive->name, strerror(errno)) :
 		       0;
@@ -165,13 +276,12 @@ int receive_frame(struct receive *receive, const struct wire *wire, enum wire_ty
 	case WIRE_FILE:
 		return begin_file(receive, wire, why);
 	case WIRE_DATA:
-		return take_data(receive, wire, why);
 	case WIRE_LZ4:
-		return take_lz4(receive, wire, why);
+		return take_pages(receive, wire, type, false, receive->unpacked, why);
 	case WIRE_FILE_END:
 		return end_file(receive, wire, why);
 	case WIRE_FILE_DROP:
-		return drop_file(receive, why);
+		return drop_file(receive, wire, why);
 	case WIRE_PARENT:
 		return link_parent(receive, why);
 	case WIRE_ROUND_END:

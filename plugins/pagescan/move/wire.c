@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * wire.c - frames. Calls the kernel.
+ * wire.c - frames. Calls tls, the kernel.
  */
 #include <endian.h>
 #include <errno.h>
@@ -15,6 +15,9 @@
 #include <pagescan.h>
 
 #include "wire.h"
+
+/* So long an end that is gone may take to have said why: less than one that lives takes to say so. */
+#define LAST_WORD_MS 3000
 
 struct head {
 	uint32_t type;
@@ -34,17 +37,18 @@ void wire_fini(struct wire *wire)
 	*wire = (struct wire){ .in = -1, .out = -1 };
 }
 
-static int broken(struct reason *why, int err)
+static int broken(const struct wire *wire, struct reason *why, int err)
 {
+	const char *name = wire->tls ? "a connection for pages (--tcp)" : "the connection";
+
 	if (err == -EPIPE || err == -ECONNRESET)
-		return reason_set(why, -ECONNRESET, "the connection has ended");
+		return reason_set(why, -ECONNRESET, "%s has ended", name);
 	if (err == -ETIMEDOUT)
-		return reason_set(why, err, "nothing comes or goes over the connection any more");
-	return reason_set(why, err, "the connection: %s", strerror(-err));
+		return reason_set(why, err, "nothing comes or goes over %s any more", name);
+	return reason_set(why, err, "%s: %s", name, strerror(-err));
 }
 
-/* Until the descriptor can be used. Returns 0 or a negative errno. */
-static int wait_for(int fd, short events, int patience)
+int wire_wait(int fd, short events, int patience)
 {
 	struct pollfd poll_fd = { fd, events, 0 };
 	int nr;
@@ -53,6 +57,17 @@ static int wait_for(int fd, short events, int patience)
 		nr = poll(&poll_fd, 1, patience);
 	while (nr < 0 && errno == EINTR);
 	return nr > 0 ? 0 : nr < 0 ? -errno : -ETIMEDOUT;
+}
+
+/* As much as can be, of the first part at least something. Returns bytes or a negative errno. */
+static ssize_t send_some(const struct wire *wire, const struct iovec *vec, int nr)
+{
+	ssize_t done;
+
+	if (wire->tls)
+		return tls_send(wire->tls, vec->iov_base, vec->iov_len);
+	done = writev(wire->out, vec, nr);
+	return done < 0 ? -errno : done;
 }
 
 int wire_send(const struct wire *wire, enum wire_type type, const void *head, size_t head_len, const void *data,
@@ -64,19 +79,19 @@ int wire_send(const struct wire *wire, enum wire_type type, const void *head, si
 	int nr = 3;
 
 	while (nr) {
-		ssize_t done = writev(wire->out, vec, nr);
+		ssize_t done = send_some(wire, vec, nr);
 
-		if (done < 0 && errno == EAGAIN) {
-			int err = wait_for(wire->out, POLLOUT, wire->patience);
+		if (done == -EAGAIN) {
+			int err = wire_wait(wire->out, POLLOUT, wire->patience);
 
 			if (err)
-				return broken(why, err);
+				return broken(wire, why, err);
 			continue;
 		}
-		if (done < 0 && errno == EINTR)
+		if (done == -EINTR)
 			continue;
 		if (done < 0)
-			return broken(why, -errno);
+			return broken(wire, why, (int)done);
 		for (; nr && (size_t)done >= vec->iov_len; vec++, nr--)
 			done -= (ssize_t)vec->iov_len;
 		if (nr) {
@@ -89,16 +104,17 @@ int wire_send(const struct wire *wire, enum wire_type type, const void *head, si
 
 int wire_last_word(struct wire *wire, int err, struct reason *why)
 {
+	const int patience = wire->patience;
 	struct reason ignored;
-	int type;
+	int type = 1;
 
 	if (err != -ECONNRESET)
 		return err;
-	while ((type = wire_receive(wire, &ignored)) > 0) {
-		if (type == WIRE_FAILED)
-			return reason_set(why, -EREMOTEIO, "%.200s", (const char *)wire->buffer);
-	}
-	return err;
+	wire->patience = LAST_WORD_MS;
+	while (type > 0 && type != WIRE_FAILED)
+		type = wire_receive(wire, &ignored);
+	wire->patience = patience;
+	return type == WIRE_FAILED ? reason_set(why, -EREMOTEIO, "%.200s", (const char *)wire->buffer) : err;
 }
 
 int wire_say(const struct wire *wire, enum wire_type type, const char *text, struct reason *why)
@@ -106,20 +122,32 @@ int wire_say(const struct wire *wire, enum wire_type type, const char *text, str
 	return wire_send(wire, type, NULL, 0, text, strlen(text), why);
 }
 
+/* What is there, waiting for it. Returns bytes, 0 at the end, or a negative errno. TLS may have read it already. */
+static ssize_t receive_some(const struct wire *wire, void *buffer, size_t len)
+{
+	ssize_t got = wire->tls ? tls_receive(wire->tls, buffer, len) : -EAGAIN;
+	int err;
+
+	if (got != -EAGAIN)
+		return got;
+	err = wire_wait(wire->in, POLLIN, wire->patience);
+	if (err || wire->tls)
+		return err ? err : -EAGAIN;
+	got = read(wire->in, buffer, len);
+	return got < 0 ? -errno : got;
+}
+
 static int read_all(const struct wire *wire, void *buffer, size_t len)
 {
 	size_t have = 0;
 
 	while (have < len) {
-		int err = wait_for(wire->in, POLLIN, wire->patience);
-		ssize_t got = err ? 0 : read(wire->in, (char *)buffer + have, len - have);
+		ssize_t got = receive_some(wire, (char *)buffer + have, len - have);
 
-		if (err)
-			return err;
-		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		if (got == -EINTR || got == -EAGAIN)
 			continue;
 		if (got <= 0)
-			return got ? -errno : -ECONNRESET;
+			return got ? (int)got : -ECONNRESET;
 		have += (size_t)got;
 	}
 	return 0;
@@ -132,12 +160,12 @@ int wire_receive(struct wire *wire, struct reason *why)
 
 	wire->len = 0;
 	if (err)
-		return broken(why, err);
-	if (head.zero || le64toh(head.len) > WIRE_MAX || !head.type || le32toh(head.type) > WIRE_NOTE)
+		return broken(wire, why, err);
+	if (head.zero || le64toh(head.len) > WIRE_MAX || !head.type || le32toh(head.type) > WIRE_JOINED)
 		return reason_set(why, -EPROTO, "the other end says what is not understood");
 	err = read_all(wire, wire->buffer, le64toh(head.len));
 	if (err)
-		return broken(why, err);
+		return broken(wire, why, err);
 	wire->len = le64toh(head.len);
 	wire->buffer[wire->len] = '\0';
 	return (int)le32toh(head.type);

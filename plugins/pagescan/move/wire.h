@@ -5,6 +5,9 @@
  * A frame is a head of 16 bytes, little-endian (type: 4, zero: 4, length: 8), and so many bytes. The first frame of each
  * side is WIRE_HELLO. Whoever connects the two has authenticated them; still nothing that a frame can hold makes the
  * receiver crash, write outside its directory or allocate more than a frame may have.
+ *
+ * With --tcp the pages go over connections of their own, by frames of the same kind that say which file they are of; the
+ * first connection tells how many bytes of a file went there, and so the two keep in step without waiting for each other.
  */
 #ifndef PAGESCAN_MOVE_WIRE_H
 #define PAGESCAN_MOVE_WIRE_H
@@ -12,9 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tls.h"
 #include "track/reason.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 
 /* Bytes of a frame, without its head: a buffer of pages, and what goes before it. */
 #define WIRE_MAX ((1UL << 20) + 4096)
@@ -26,13 +30,13 @@ enum wire_type {
 	WIRE_ROUND,
 	/* A file in it, which what follows is of: its name. */
 	WIRE_FILE,
-	/* 8 bytes: the offset. Then what stands there. */
+	/* 8 bytes: the offset, 4: the file's number, files counted from 1 on. Then what stands there. */
 	WIRE_DATA,
-	/* 8 bytes: the offset, 4: the size, then LZ4's block of what stands there. */
+	/* 8 bytes: the offset, 4: the file's number, 4: the size, then LZ4's block of what stands there. */
 	WIRE_LZ4,
-	/* 8 bytes: the file's size. It is whole. */
+	/* 8 bytes: how many have been sent of the file (what is no hole), 8: its size. It is whole. */
 	WIRE_FILE_END,
-	/* The file is of no use. */
+	/* 8 bytes: how many have been sent of the file. It is of no use. */
 	WIRE_FILE_DROP,
 	/* The directory's parent is the one before. */
 	WIRE_PARENT,
@@ -52,6 +56,19 @@ enum wire_type {
 	WIRE_FAILED,
 	/* A sentence for the user. */
 	WIRE_NOTE,
+	/* From the source. Listen for connections of their own: struct wire_listen and a numeric address. */
+	WIRE_LISTEN,
+	/* From the destination. It does; 4 bytes: the port. */
+	WIRE_LISTENS,
+	/* They are there, all others are refused. */
+	WIRE_JOINED,
+};
+
+/* @nr: how many connections. @port: 0 for any. @key: what whoever connects has to prove, of this migration alone. */
+struct wire_listen {
+	uint32_t nr;
+	uint32_t port;
+	unsigned char key[TLS_KEY];
 };
 
 /* @arch: as uname(2) says, e.g. x86_64. Numbers are little-endian. */
@@ -63,15 +80,20 @@ struct wire_hello {
 
 /*
  * @in, @out: descriptors, the caller's. Nothing that is to come or to go for @patience milliseconds (-1: for ever) is an
- * error, -ETIMEDOUT; for what is to go that takes a descriptor with O_NONBLOCK. @buffer: the last frame's content.
+ * error, -ETIMEDOUT; for what is to go that takes a descriptor with O_NONBLOCK. @tls: what they are read and written
+ * through, the caller's, or NULL. @buffer: the last frame's content.
  */
 struct wire {
 	int in;
 	int out;
 	int patience;
+	struct tls *tls;
 	unsigned char *buffer;
 	size_t len;
 };
+
+/* Until a descriptor has @events (poll(2)), @patience milliseconds. Returns 0 or a negative errno. */
+int wire_wait(int fd, short events, int patience);
 
 /* Returns 0 or -ENOMEM. */
 int wire_init(struct wire *wire, int in, int out, int patience);
@@ -82,8 +104,8 @@ int wire_send(const struct wire *wire, enum wire_type type, const void *head, si
 	      size_t data_len, struct reason *why);
 
 /*
- * Sending has failed with @err. If the other end is gone, but has said why before (WIRE_FAILED), that is the better reason.
- * Returns the error, -EREMOTEIO in this case.
+ * Sending has failed with @err, here or on a connection beside this one. If the other end is gone, but has said why before
+ * (WIRE_FAILED), or is about to, that is the better reason. Returns the error, -EREMOTEIO in this case.
  */
 int wire_last_word(struct wire *wire, int err, struct reason *why);
 
