@@ -29,7 +29,7 @@ _pagescan()
 			;;
 		migrate)
 			words="--help --tree --downtime-limit --max-rounds --timeout --on-timeout --jobs --max-bandwidth"
-			words="$words --compress --no-warm --rsh --remote-pagescan --work-dir --json --"
+			words="$words --tcp --compress --no-warm --rsh --remote-pagescan --work-dir --json --"
 			words=$(_pagescan_value "$words")
 			;;
 		receive)

@@ -8,6 +8,7 @@
  */
 #include <dirent.h>
 #include <endian.h>
+#include <errno.h>
 #include <ftw.h>
 
 #include "fuzz.h"

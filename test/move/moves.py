@@ -41,7 +41,8 @@ def moves_a_pid_namespace(t):
         m.moved()
 
 
-@variants(cold=['--no-warm'], lz4=['--compress', 'lz4'], two_jobs=['--jobs', '2'], slowly=['--max-bandwidth', '20M'])
+@variants(cold=['--no-warm'], lz4=['--compress', 'lz4'], two_jobs=['--jobs', '2'], tcp=['--tcp=10.77.0.2', '--jobs', '2'],
+          tcp_and_lz4=['--tcp=10.77.0.2:7000', '--compress', 'lz4'], slowly=['--max-bandwidth', '20M'])
 def moves_with(t, options):
     with Moving(t, 'child') as m:
         run = m.migrate(*options)

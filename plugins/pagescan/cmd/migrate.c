@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, handover, peer, send,
+ * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, handover, peer, tcp, send,
  * wire, outline, progress, claim.
  *
  * Rounds go over while the processes run, and are held ready there. Then what is left is dumped and handed over.
@@ -27,6 +27,7 @@
 #include "progress.h"
 #include "peer.h"
 #include "rounds.h"
+#include "tcp.h"
 #include "track/identity.h"
 
 /* An end that says nothing for so long, not even that it lives, is lost. */
@@ -48,6 +49,9 @@ static const char usage[] =
 	"      --timeout S            seconds for all rounds; then what --on-timeout says\n"
 	"      --on-timeout ACTION    cancel: leave the processes alone (the default); force: move them\n"
 	"      --jobs N               threads that copy (1)\n"
+	"      --tcp[=ADDRESS][:PORT] pages go over N encrypted connections of their own, to this address of the "
+	"other\n"
+	"                             machine (that of HOST) and port (any)\n"
 	"      --max-bandwidth RATE   bytes a second at most while the processes run, as in 800K, 200M, 1G\n"
 	"      --compress lz4         send what becomes smaller compressed\n"
 	"      --no-warm              do not hold the memory ready there: a plain restore from the images\n"
@@ -65,6 +69,7 @@ struct migrate {
 	struct peer peer;
 	struct send send;
 	struct wire wire;
+	struct tcp tcp;
 	pid_t child;
 	bool compress;
 	bool no_warm;
@@ -194,6 +199,10 @@ static int connect_destination(struct migrate *migrate)
 		if (!err)
 			err = wire_hello(&migrate->wire, &why);
 	}
+	if (!err && migrate->tcp.wanted)
+		err = tcp_open(&migrate->tcp, migrate->peer.host, migrate->rounds.plan.jobs, &migrate->wire, &why);
+	if (!err)
+		send_pages_over(&migrate->send, migrate->tcp.lanes, migrate->tcp.nr);
 	free(options);
 	peer_free(argv);
 	if (err)
@@ -228,7 +237,7 @@ static bool make_work_directory(struct migrate *migrate)
 	return migrate->rounds.dir >= 0;
 }
 
-enum { COMPRESS = ROUNDS_NEXT_OPTION, NO_WARM, RSH, PROGRAM, WORK, JSON };
+enum { COMPRESS = ROUNDS_NEXT_OPTION, NO_WARM, RSH, PROGRAM, WORK, JSON, TCP };
 
 /* One option. Returns whether it is right; it has complained. */
 static bool take_option(struct migrate *migrate, int option)
@@ -254,6 +263,8 @@ static bool take_option(struct migrate *migrate, int option)
 	case JSON:
 		migrate->json = true;
 		return true;
+	case TCP:
+		return tcp_option(&migrate->tcp, optarg);
 	default:
 		return rounds_option(&migrate->rounds, option, optarg) > 0;
 	}
@@ -270,6 +281,7 @@ static int parse(int argc, char **argv, struct migrate *migrate)
 		{ "remote-pagescan", required_argument, NULL, PROGRAM },
 		{ "work-dir", required_argument, NULL, WORK },
 		{ "json", no_argument, NULL, JSON },
+		{ "tcp", optional_argument, NULL, TCP },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -333,6 +345,7 @@ int cmd_migrate(int argc, char **argv)
 	close(migrate.wire.out);
 	if (migrate.child > 0)
 		waitpid(migrate.child, NULL, 0);
+	tcp_close(&migrate.tcp);
 	wire_fini(&migrate.wire);
 	peer_free(migrate.handover.settle);
 	if (migrate.work[0] && status != EXIT_FAILED)
