@@ -132,6 +132,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	base = open(BASE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	MUST(wire.in >= 0 && base >= 0 && !receive_init(&receive, base));
 	receive.threads = other.len;
+	/* Each may wait for the other. */
+	receive.patience = 5;
 	MUST(!receive.threads || !pthread_create(&thread, NULL, receive_aside, &receive));
 	while (!err && (type = wire_receive(&wire, &why)) > 0) {
 		MUST(wire.len <= WIRE_MAX && !wire.buffer[wire.len]);

@@ -274,6 +274,20 @@ static void one_that_is_cut_ends_the_round(void **state)
 	assert_int_equal(poll(&event, 1, 20000), 1);
 }
 
+static void what_does_not_arrive_is_not_waited_for_for_ever(void **state)
+{
+	static const uint64_t end[2] = { 5, 5 };
+	struct ends *ends = *state;
+
+	ends->receive.patience = 50;
+	ask(ends);
+	join(ends);
+	say(ends, WIRE_ROUND, "\1\0\0\0", 4);
+	say(ends, WIRE_FILE, "pages-1.img", 11);
+	say(ends, WIRE_FILE_END, end, sizeof(end));
+	assert_int_equal(over(ends), -ETIMEDOUT);
+}
+
 /* What a source says that has the key and does not know what to do with it. */
 static void what_makes_no_sense_is_refused(void **state)
 {
@@ -344,6 +358,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_destination_without_the_key_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_source_that_gives_up_is_not_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_that_is_cut_ends_the_round, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_does_not_arrive_is_not_waited_for_for_ever, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_makes_no_sense_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_wrong_wish_to_listen_is_refused, set_up, tear_down),
 	};

@@ -16,7 +16,7 @@
 #include "receive.h"
 
 /* Nothing has come over the pages' connections for so long: less than the source waits for an answer. */
-#define PATIENCE_S 20
+#define PATIENCE_MS 20000
 
 int receive_init(struct receive *receive, int base)
 {
@@ -24,6 +24,7 @@ int receive_init(struct receive *receive, int base)
 				     .dir = -1,
 				     .file = -1,
 				     .unpacked = malloc(WIRE_MAX),
+				     .patience = PATIENCE_MS,
 				     .lock = PTHREAD_MUTEX_INITIALIZER,
 				     .changed = PTHREAD_COND_INITIALIZER };
 	return receive->unpacked ? 0 : -ENOMEM;
@@ -193,7 +194,9 @@ static int await(struct receive *receive, uint64_t bytes, struct reason *why)
 		struct timespec until;
 
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += PATIENCE_S;
+		until.tv_nsec += receive->patience % 1000 * 1000000L;
+		until.tv_sec += receive->patience / 1000 + until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
 		if (pthread_cond_clockwait(&receive->changed, &receive->lock, CLOCK_MONOTONIC, &until) &&
 		    receive->arrived == before)
 			return reason_set(why, -ETIMEDOUT, "pages that were sent do not arrive (--tcp)");

@@ -15,7 +15,8 @@
 /*
  * @base: the directory of all rounds, the caller's. @round: the last one; @dir, @file: it and the file that is open, -1.
  * @number: of that file. @threads: pages come by connections of their own, whose threads write to the file under @lock's
- * rules: @writing of them right now, @arrived bytes so far. @err and @why: one of them has failed.
+ * rules: @writing of them right now, @arrived bytes so far; when nothing more has come for @patience
+ * milliseconds nothing will. @err and @why: one of them has failed.
  */
 struct receive {
 	int base;
@@ -30,6 +31,7 @@ struct receive {
 	pthread_cond_t changed;
 	unsigned int writing;
 	uint64_t arrived;
+	unsigned int patience;
 	int err;
 	struct reason why;
 };
