@@ -83,8 +83,8 @@ static int join(struct tcp *tcp, const char *address, const struct wire_listen *
 int tcp_open(struct tcp *tcp, const char *host, unsigned int nr, struct wire *wire, struct reason *why)
 {
 	const char *at = strrchr(host, '@');
-	char name[NI_MAXHOST], address[NI_MAXHOST];
-	struct wire_listen want;
+	char name[NI_MAXHOST], address[NI_MAXHOST] = "";
+	struct wire_listen want = { 0 };
 	int err;
 
 	snprintf(name, sizeof(name), "%s", tcp->address ? tcp->address : at ? at + 1 : host);
@@ -92,7 +92,9 @@ int tcp_open(struct tcp *tcp, const char *host, unsigned int nr, struct wire *wi
 	if (err)
 		return err;
 	tcp->lanes = calloc(nr, sizeof(*tcp->lanes));
-	err = tcp->lanes ? ask(tcp, nr, wire, address, &want, why) : reason_set(why, -ENOMEM, "out of memory");
+	if (!tcp->lanes)
+		return reason_set(why, -ENOMEM, "out of memory");
+	err = ask(tcp, nr, wire, address, &want, why);
 	while (!err && tcp->nr < nr)
 		err = join(tcp, address, &want, wire->patience, why);
 	explicit_bzero(&want, sizeof(want));

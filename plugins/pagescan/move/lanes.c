@@ -115,7 +115,7 @@ void lanes_close(struct lanes *lanes)
 	if (!lanes->v && lanes->event < 0)
 		return;
 	receive_fail(lanes->receive, -ECONNRESET, &over);
-	for (unsigned int i = 0; i < lanes->nr; i++) {
+	for (unsigned int i = 0; lanes->v && i < lanes->nr; i++) {
 		struct lane *lane = &lanes->v[i];
 
 		/* A thread that waits for something to come ends by this. */

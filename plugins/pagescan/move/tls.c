@@ -41,7 +41,7 @@
 
 /* Of @malloc, a variable, the address, too. */
 static struct {
-#define X(name) __typeof__(gnutls_##name) *name;
+#define X(name) __typeof__(gnutls_##name) *(name);
 	CALLS(X)
 #undef X
 } gnutls;

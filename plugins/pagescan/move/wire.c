@@ -155,7 +155,7 @@ static int read_all(const struct wire *wire, void *buffer, size_t len)
 
 int wire_receive(struct wire *wire, struct reason *why)
 {
-	struct head head;
+	struct head head = { 0 };
 	int err = read_all(wire, &head, sizeof(head));
 
 	wire->len = 0;
