@@ -98,7 +98,8 @@ $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h &: plugins/pagescan/*/%.proto
 
 $(O)/obj/track/epoch.o: $(O)/gen/pagescan.pb-c.h
 $(O)/obj/audit/chain.o: $(O)/gen/images.pb-c.h
-$(O)/obj/image/image.o $(O)/obj/image/read.o $(O)/obj/image/visit.o $(O)/obj/image/entries.o: $(O)/gen/criu.pb-c.h
+$(O)/obj/image/image.o $(O)/obj/image/read.o $(O)/obj/image/visit.o $(O)/obj/image/entries.o \
+	$(O)/obj/bind/service.o: $(O)/gen/criu.pb-c.h
 $(O)/obj/land/outline.o: $(O)/gen/land.pb-c.h
 
 # The stylesheet as a string.

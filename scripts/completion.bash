@@ -29,11 +29,13 @@ _pagescan()
 			;;
 		migrate)
 			words="--help --tree --downtime-limit --max-rounds --timeout --on-timeout --jobs --max-bandwidth"
+			words="$words --container --runtime --bundle"
 			words="$words --tcp --compress --no-warm --rsh --remote-pagescan --work-dir --json --"
 			words=$(_pagescan_value "$words")
 			;;
 		receive)
-			words=$(_pagescan_value "--help --images-dir --no-warm --settle --")
+			words="--help --images-dir --container --runtime --bundle --no-warm --settle --"
+			words=$(_pagescan_value "$words")
 			;;
 		watch)
 			words="--help --interval --count --json $(_pagescan_pids)"
@@ -65,7 +67,7 @@ _pagescan_value()
 {
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-t | --tree) _pagescan_pids ;;
-	-D | --images-dir | --prev-images-dir | --work-dir) compgen -d -- "${COMP_WORDS[COMP_CWORD]}" ;;
+	-D | --images-dir | --prev-images-dir | --work-dir | --bundle) compgen -d -- "${COMP_WORDS[COMP_CWORD]}" ;;
 	-o | --output) compgen -f -- "${COMP_WORDS[COMP_CWORD]}" ;;
 	--on-timeout) echo cancel force ;;
 	--compress) echo lz4 ;;

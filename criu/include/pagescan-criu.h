@@ -63,6 +63,10 @@
  *   a task maps memory of its own outside the region when it has    without it no line tells what was held ready
  *   its pages (sigreturn_restore)                                   (landing.c)
  *   the restorer unmaps all but that region (unmap_old_vmas)        test/zdtm: no area is there that was not before
+ *   `criu swrk FD` (crtools.c) finds a request at FD, whose type  what is no request to restore is not waited for: criu
+ *   is its field 1, RESTORE being 2 (rpc.proto)                    restores from an empty directory, and fails
+ *   as a service it runs the scripts of its configuration, too,    pagescan migrate and receive: CRIU 4.0, and a criu that
+ *   if the client's notification succeeds (run_scripts)            tells that it got the configuration (container.c)
  *   --action-script runs at post-dump, while the tree is frozen,    pagescan migrate gets no answer, and the processes
  *   and its failure lets the tree go on (cr_dump_finish);           go on
  *   at post-restore, before anybody runs, and its failure ends

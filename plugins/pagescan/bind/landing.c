@@ -151,6 +151,20 @@ static bool receive(int sock, char *packet, size_t size)
 	return len > 0;
 }
 
+int landing_socket(const char *where)
+{
+	char *end;
+	int number = (int)strtol(where, &end, 10);
+	int process = *end == ':' ? (int)syscall(SYS_pidfd_open, number, 0) : -1;
+
+	if (*end != ':')
+		return number;
+	number = (int)syscall(SYS_pidfd_getfd, process, atoi(end + 1), 0);
+	if (process >= 0)
+		close(process);
+	return number;
+}
+
 void landing_wait(int sock, const struct elf *elf)
 {
 	const char *verify = getenv("PAGESCAN_VERIFY");

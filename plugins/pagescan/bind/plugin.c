@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, slots, smaps, criu, probe, keeper.
+ * mechanism. Calls device, landing, service, slots, smaps, criu, probe, keeper.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
@@ -15,6 +15,7 @@
 #include "device.h"
 #include "landing.h"
 #include "log.h"
+#include "service.h"
 #include "smaps.h"
 #include "track/keeper.h"
 
@@ -120,7 +121,7 @@ static void forget_preload(void)
 }
 
 /* `pagescan receive` runs criu: then there is nothing to track, but images to wait for. Returns whether it does. */
-static bool wait_for_images(void)
+static bool wait_for_images(int argc, char **argv)
 {
 	const char *sock = getenv(LAND_VARIABLE);
 	struct elf elf;
@@ -128,13 +129,17 @@ static bool wait_for_images(void)
 	if (!sock)
 		return false;
 	slots_main_program(&elf);
-	landing_wait(atoi(sock), &elf);
+	if (service_restores(argc, argv))
+		landing_wait(landing_socket(sock), &elf);
 	unsetenv(LAND_VARIABLE);
 	return true;
 }
 
-/* A shell script that runs criu is preloaded too and must hand everything on: only CRIU itself is of interest. */
-static void __attribute__((constructor)) preloaded(void)
+/*
+ * A shell script that runs criu is preloaded too and must hand everything on: only CRIU itself is of interest. The
+ * arguments are main()'s (glibc, elf/dl-init.c).
+ */
+static void __attribute__((constructor)) preloaded(int argc, char **argv)
 {
 	if (!getenv("PAGESCAN_LD_PRELOAD"))
 		return;
@@ -142,7 +147,7 @@ static void __attribute__((constructor)) preloaded(void)
 	if (!criu.print_on_level)
 		return;
 	forget_preload();
-	if (!wait_for_images() && !pagescan_active)
+	if (!wait_for_images(argc, argv) && !pagescan_active)
 		start(true);
 }
 

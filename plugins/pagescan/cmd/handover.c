@@ -49,12 +49,12 @@ static bool tell_doubt(const struct handover *handover, int script)
 	return send(script, packet, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* Neither criu nor its script has ended, so the processes have stood still until now. */
-static bool is_frozen(int criu, int script)
+/* Neither criu nor its script has ended, so the processes have stood still until now. A runtime may outlive its criu. */
+static bool is_frozen(const struct handover *handover, int criu, int script)
 {
 	struct pollfd fds[] = { { criu, POLLIN, 0 }, { script, POLLIN, 0 } };
 
-	return !poll(fds, 2, 0);
+	return !poll(fds, 2, 0) && hold_is_traced(handover->rounds->pid);
 }
 
 /* From here on they run nowhere, whatever happens, until the destination lets them or says that it never will. */
@@ -64,7 +64,7 @@ static int let_go(struct handover *handover, int criu, int script, struct reason
 
 	if (err)
 		return reason_set(why, err, "cannot hold the processes: %s", strerror(-err));
-	if (!is_frozen(criu, script))
+	if (!is_frozen(handover, criu, script))
 		return reason_set(why, -EIO, "criu has ended before its time");
 	if (!tell_doubt(handover, script))
 		return reason_set(why, -E2BIG, "criu's script cannot be told how to ask the destination");
@@ -110,8 +110,8 @@ static void answer(int script, char letter)
 /* criu and its scripts, until criu ends. Returns 0 if the processes have moved, or a negative errno with @why. */
 static int attend(struct handover *handover, int dir, int listener, int criu, struct reason *why)
 {
-	int err = reason_set(why, -EIO, "criu dump failed, see %s/%u/criu.log", handover->rounds->images,
-			     handover->rounds->round);
+	int err = reason_set(why, -EIO, "criu dump failed, see %s/%u/%s", handover->rounds->images,
+			     handover->rounds->round, rounds_log(handover->rounds));
 
 	for (;;) {
 		struct pollfd fds[] = { { listener, POLLIN, 0 }, { criu, POLLIN, 0 } };

@@ -157,7 +157,10 @@ int hook_main(const char *program)
 	} else if (!strcmp(stage, "pre-dump")) {
 		done = at_stage(dir, stage);
 	} else if (!strcmp(stage, "post-restore")) {
-		done = at_stage(dir, stage);
+		char text[32];
+
+		snprintf(text, sizeof(text), "%s %d", stage, root ? atoi(root) : 0);
+		done = at_stage(dir, text);
 		/* criu ends them now, none of which has ever run; it may have been killed, and they would stay. */
 		if (!done)
 			note(dir, VERDICT_FAILED);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, handover, peer, tcp, send,
- * wire, outline, progress, claim.
+ * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, container, handover, peer,
+ * tcp, send, wire, outline, progress, claim.
  *
  * Rounds go over while the processes run, and are held ready there. Then what is left is dumped and handed over.
  */
@@ -38,12 +38,16 @@
 
 static const char usage[] =
 	"Usage: pagescan migrate -t PID HOST:DIRECTORY [OPTIONS] [-- CRIU'S OPTIONS]\n"
+	"       pagescan migrate --container NAME HOST:DIRECTORY [OPTIONS] [-- THE RUNTIME'S OPTIONS]\n"
 	"Moves a process and its descendants to another machine while they run: copies their memory in rounds, which "
 	"the\n"
 	"other machine holds ready, stops them for the rest, and lets them go on there. DIRECTORY, on the other "
 	"machine,\n"
 	"gets the images. Until the processes run there they are not ended here.\n\n"
 	"  -t, --tree PID             the root of the tree\n"
+	"      --container NAME       a container instead, dumped and restored by its runtime\n"
+	"      --runtime COMMAND      runc or another one with its commands, perhaps with options (runc)\n"
+	"      --bundle DIR           the container's bundle there (where it is here)\n"
 	"      --downtime-limit MS    the pause that is wanted, in milliseconds (300)\n"
 	"      --max-rounds N         no more rounds than these before the dump\n"
 	"      --timeout S            seconds for all rounds; then what --on-timeout says\n"
@@ -59,7 +63,7 @@ static const char usage[] =
 	"      --remote-pagescan PATH pagescan there (pagescan)\n"
 	"      --work-dir DIR         what is kept here meanwhile: an empty directory (one in $TMPDIR or /tmp)\n"
 	"      --json                 print an object for each round and one in the end, a line each\n\n"
-	"CRIU's options go to both dump and restore.\n"
+	"CRIU's options go to both dump and restore, a runtime's to its checkpoint and restore.\n"
 	"Exit status: 0 moved, the pause fits; 3 moved though it may not; 4 cancelled, the processes go on here; 1 "
 	"failed,\n"
 	"they go on here; 2 wrong usage.\n";
@@ -128,6 +132,8 @@ static int close_round(struct rounds *rounds, int dir, int result)
 	if (result < 0)
 		return 0;
 	err = write_outlines(migrate, dir, &why);
+	if (!err && rounds->container.name && rounds->round == 1)
+		err = container_describe(dir, rounds->pid, &why);
 	if (!err)
 		err = send_directory(&migrate->send, dir, result > 0, WIRE_ROUND_END, &why);
 	if (!err && (err = image_flatten(dir)))
@@ -178,13 +184,18 @@ static int go(struct migrate *migrate)
 /* Start the other end, and hear that it is one. */
 static int connect_destination(struct migrate *migrate)
 {
+	const struct container *container = &migrate->rounds.container;
+	const char *const of_container[] = { "--container",	 container->name, "--runtime",
+					     container->runtime, "--bundle",	  container->bundle };
 	char *settle_options[] = { (char *)"--settle", NULL };
-	char **options = calloc((size_t)migrate->rounds.nr_criu_options + 4, sizeof(*options)), **argv;
+	char **options = calloc((size_t)migrate->rounds.nr_criu_options + 9, sizeof(*options)), **argv;
 	struct reason why = { "out of memory" };
 	int nr = 0, in = -1, out = -1, err = -ENOMEM;
 
 	if (options && migrate->no_warm)
 		options[nr++] = (char *)"--no-warm";
+	for (size_t i = 0; options && container->name && i < sizeof(of_container) / sizeof(*of_container); i++)
+		options[nr++] = (char *)of_container[i];
 	if (options && migrate->rounds.nr_criu_options)
 		options[nr++] = (char *)"--";
 	for (int i = 0; options && i < migrate->rounds.nr_criu_options; i++)
@@ -223,6 +234,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static bool make_work_directory(struct migrate *migrate)
 {
 	const char *tmp = getenv("TMPDIR");
+	struct reason why;
+	int err;
 
 	if (!migrate->work[0]) {
 		snprintf(migrate->work, sizeof(migrate->work), "%s/pagescan-XXXXXX", tmp && *tmp ? tmp : "/tmp");
@@ -234,10 +247,17 @@ static bool make_work_directory(struct migrate *migrate)
 	}
 	migrate->rounds.images = migrate->work;
 	migrate->rounds.dir = live_images(migrate->work);
-	return migrate->rounds.dir >= 0;
+	if (migrate->rounds.dir < 0)
+		return false;
+	if (!migrate->rounds.container.name)
+		return true;
+	err = container_prepare(migrate->rounds.dir, migrate->work, &why);
+	if (!err)
+		err = container_probe(&migrate->rounds.container, migrate->rounds.dir, migrate->work, false, &why);
+	return !complained(&why, err);
 }
 
-enum { COMPRESS = ROUNDS_NEXT_OPTION, NO_WARM, RSH, PROGRAM, WORK, JSON, TCP };
+enum { COMPRESS = ROUNDS_NEXT_OPTION, NO_WARM, RSH, PROGRAM, WORK, JSON, TCP, CONTAINER, RUNTIME, BUNDLE };
 
 /* One option. Returns whether it is right; it has complained. */
 static bool take_option(struct migrate *migrate, int option)
@@ -265,6 +285,15 @@ static bool take_option(struct migrate *migrate, int option)
 		return true;
 	case TCP:
 		return tcp_option(&migrate->tcp, optarg);
+	case CONTAINER:
+		migrate->rounds.container.name = optarg;
+		return true;
+	case RUNTIME:
+		migrate->rounds.container.runtime = optarg;
+		return true;
+	case BUNDLE:
+		migrate->rounds.container.bundle = optarg;
+		return true;
 	default:
 		return rounds_option(&migrate->rounds, option, optarg) > 0;
 	}
@@ -282,6 +311,9 @@ static int parse(int argc, char **argv, struct migrate *migrate)
 		{ "work-dir", required_argument, NULL, WORK },
 		{ "json", no_argument, NULL, JSON },
 		{ "tcp", optional_argument, NULL, TCP },
+		{ "container", required_argument, NULL, CONTAINER },
+		{ "runtime", required_argument, NULL, RUNTIME },
+		{ "bundle", required_argument, NULL, BUNDLE },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -305,7 +337,7 @@ static int parse(int argc, char **argv, struct migrate *migrate)
 	}
 	migrate->rounds.criu_options = argv + optind;
 	migrate->rounds.nr_criu_options = argc - optind;
-	if (!migrate->rounds.pid || !destination) {
+	if (!migrate->rounds.pid == !migrate->rounds.container.name || !destination) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
@@ -320,10 +352,16 @@ int cmd_migrate(int argc, char **argv)
 		.child = -1,
 		.wire = { .in = -1, .out = -1 },
 	};
-	int status = parse(argc, argv, &migrate), process;
+	int status, process;
 
+	migrate.rounds.container.runtime = "runc";
+	status = parse(argc, argv, &migrate);
 	if (status >= 0)
 		return status;
+	if (migrate.rounds.container.name)
+		migrate.rounds.pid = container_find(&migrate.rounds.container);
+	if (!migrate.rounds.pid)
+		return EXIT_FAILED;
 	process = open_process(migrate.rounds.pid);
 	if (process < 0)
 		return EXIT_FAILED;

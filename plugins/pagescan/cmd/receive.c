@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * receive.c - pagescan receive: the destination of a migration. Calls wire, receive, lanes, hook, verdict,
- * restore.
+ * receive.c - pagescan receive: the destination of a migration. Calls wire, receive, lanes, hook, verdict, restore,
+ * container.
  *
  * It speaks with the source by stdin and stdout, takes rounds, tells a criu that waits warm of each, and when the last
  * images are there lets it restore. criu asks twice: before the processes may run, which the source decides, and after.
@@ -36,16 +36,22 @@
 /* How long one who asks what became of a migration waits for those who may still change it, in tenths of a second. */
 #define SETTLE_PATIENCE 100
 
-static const char usage[] = "Usage: pagescan receive -D DIRECTORY [--no-warm] [-- CRIU'S OPTIONS]\n"
-			    "       pagescan receive -D DIRECTORY --settle\n"
-			    "The destination of `pagescan migrate`, which starts it: takes images from stdin into "
-			    "DIRECTORY, holds the memory\n"
-			    "ready, and restores the processes when the source says so.\n\n"
-			    "  -D, --images-dir DIR  where the images go: an empty directory, made if it is not there\n"
-			    "      --no-warm         hold no memory ready: a plain restore from the images\n"
-			    "      --settle          tell what became of a migration into DIRECTORY, and let none "
-			    "begin to run after that:\n"
-			    "                        running, failed, cancelled, or unknown\n";
+static const char usage[] =
+	"Usage: pagescan receive -D DIRECTORY [--no-warm] [-- CRIU'S OPTIONS]\n"
+	"       pagescan receive -D DIRECTORY --container NAME --runtime COMMAND --bundle DIR [--no-warm] "
+	"[-- OPTIONS]\n"
+	"       pagescan receive -D DIRECTORY --settle\n"
+	"The destination of `pagescan migrate`, which starts it: takes images from stdin into "
+	"DIRECTORY, holds the memory\n"
+	"ready, and restores the processes when the source says so.\n\n"
+	"  -D, --images-dir DIR  where the images go: an empty directory, made if it is not there\n"
+	"      --container NAME  restored by its runtime, whose options follow then\n"
+	"      --runtime COMMAND runc or crun, with options of its own\n"
+	"      --bundle DIR      the container's\n"
+	"      --no-warm         hold no memory ready: a plain restore from the images\n"
+	"      --settle          tell what became of a migration into DIRECTORY, and let none "
+	"begin to run after that:\n"
+	"                        running, failed, cancelled, or unknown\n";
 
 /* Where a migration is. */
 enum state { TAKES_ROUNDS, RESTORES, ASKS, STARTS, RUNS };
@@ -90,6 +96,36 @@ static int taken(const struct receiver *receiver, uint64_t bytes, struct reason 
 	return wire_send(&receiver->wire, WIRE_TAKEN, NULL, 0, &answer, sizeof(answer), why);
 }
 
+/* A container's restore starts when the first round has told what the runtime has to know before the last one does. */
+static void start_runtime(struct receiver *receiver, struct reason *why)
+{
+	const int err = container_begin_last(receiver->dir);
+
+	if (err || start_criu(receiver, true, why)) {
+		restore_stop(&receiver->restore);
+		receiver->told_cold = true;
+		(void)note(receiver, "the restore will be a plain one: the runtime cannot be started ahead", why);
+	}
+}
+
+/* Returns whether the runtime was told right what it had to know in advance, so that its restore may go on. */
+static int complete_last(struct receiver *receiver, const char *name, struct reason *why)
+{
+	bool same;
+	int err = container_complete_last(receiver->dir, name, &same);
+
+	if (err)
+		return reason_set(why, err, "cannot complete the directory %s/last: %s", receiver->path,
+				  strerror(-err));
+	if (same || receiver->restore.pid < 0)
+		return 0;
+	restore_stop(&receiver->restore);
+	close(receiver->criu);
+	receiver->criu = -1;
+	return note(receiver, "a plain restore: the container's standard streams are not those that it began with",
+		    why);
+}
+
 /* A round is complete. If a warm criu is told of it, its answer is the source's, too. */
 static int round_is_there(struct receiver *receiver, struct reason *why)
 {
@@ -97,6 +133,8 @@ static int round_is_there(struct receiver *receiver, struct reason *why)
 
 	receiver->told = receiver->receive.round;
 	snprintf(name, sizeof(name), "%u", receiver->told);
+	if (receiver->told == 1 && receiver->warm && receiver->restore.container.name)
+		start_runtime(receiver, why);
 	if (receiver->restore.sock < 0)
 		return taken(receiver, 0, why);
 	restore_tell(&receiver->restore, false, name);
@@ -106,11 +144,16 @@ static int round_is_there(struct receiver *receiver, struct reason *why)
 static int last_is_there(struct receiver *receiver, struct reason *why)
 {
 	char name[16];
+	int err = 0;
 
 	lanes_close(&receiver->lanes);
 	snprintf(name, sizeof(name), "%u", receiver->receive.round);
-	if (symlinkat(name, receiver->dir, "last") < 0)
-		return reason_set(why, -errno, "cannot make the link %s/last: %s", receiver->path, strerror(errno));
+	if (receiver->restore.container.name)
+		err = complete_last(receiver, name, why);
+	else if (symlinkat(name, receiver->dir, "last") < 0)
+		err = reason_set(why, -errno, "cannot make the link %s/last: %s", receiver->path, strerror(errno));
+	if (err)
+		return err;
 	receiver->state = RESTORES;
 	if (receiver->restore.sock < 0) {
 		receiver->warm = false;
@@ -127,8 +170,11 @@ static int last_is_there(struct receiver *receiver, struct reason *why)
 static int go(struct receiver *receiver, struct reason *why)
 {
 	static const char answer = HOOK_GO_ON;
-	int err = verdict_say(receiver->dir, VERDICT_GOING);
+	int err;
 
+	if (!restore_is_held(&receiver->restore, receiver->asking))
+		return reason_set(why, -EIO, "criu has ended at the destination before the processes could run");
+	err = verdict_say(receiver->dir, VERDICT_GOING);
 	if (err)
 		return reason_set(why, err, "%s",
 				  err == -EEXIST ? "this migration has been settled already" :
@@ -189,11 +235,12 @@ static int from_criu(struct receiver *receiver, struct reason *why)
 {
 	static const char go_on = HOOK_GO_ON;
 	char stage[32];
-	int sock = hook_accept(receiver->listener, stage), err = 0;
+	int sock = hook_accept(receiver->listener, stage), root = 0, err = 0;
 
 	if (sock < 0)
 		return 0;
-	if (!strcmp(stage, "post-restore") && receiver->state == RESTORES) {
+	if (sscanf(stage, "post-restore %d", &root) == 1 && receiver->state == RESTORES) {
+		restore_watch(&receiver->restore, root);
 		receiver->state = ASKS;
 		receiver->asking = sock;
 		return wire_send(&receiver->wire, WIRE_READY, NULL, 0, NULL, 0, why);
@@ -203,7 +250,7 @@ static int from_criu(struct receiver *receiver, struct reason *why)
 		err = wire_send(&receiver->wire, WIRE_RUNNING, NULL, 0, NULL, 0, why);
 	}
 	/* None but the first to ask may let them run. */
-	if (strcmp(stage, "post-restore"))
+	if (strncmp(stage, "post-restore", strlen("post-restore")) != 0)
 		(void)send(sock, &go_on, 1, MSG_NOSIGNAL);
 	close(sock);
 	return err;
@@ -226,17 +273,26 @@ static int criu_has_ended(struct receiver *receiver, struct reason *why)
 	}
 	if (receiver->state == TAKES_ROUNDS)
 		return 0; /* its socket tells, too */
-	/* Killed, it may have let them run, or not, and nobody knows: the verdict stays as it is. */
-	if (receiver->state == STARTS && status < 0)
+	/*
+	 * Killed, it may have let them run, or not, and nobody knows: the verdict stays as it is. A runtime does not tell
+	 * whether its criu was.
+	 */
+	if (receiver->state == STARTS && (status < 0 || receiver->restore.container.name) &&
+	    !restore_has_left_none(&receiver->restore))
 		return reason_set(why, -EIO, "criu was killed at the destination when the processes were about to run");
 	if (receiver->state == STARTS)
 		(void)verdict_change(receiver->dir, VERDICT_FAILED);
-	if (receiver->state == RESTORES && receiver->warm) {
+	/* That of a runtime that was killed may not have ended. */
+	if (receiver->state == RESTORES && receiver->warm && (status >= 0 || !receiver->restore.container.name)) {
 		receiver->warm = false;
 		if (note(receiver, "the warm restore has failed, see last/restore.log: a plain one follows", why))
 			return -ECONNRESET;
 		return start_criu(receiver, false, why);
 	}
+	if (receiver->restore.container.name)
+		return reason_set(why, -EIO,
+				  "%s restore failed at the destination, see %s/" RUNTIME_LOG " and last/restore.log",
+				  receiver->restore.container.runtime, receiver->path);
 	return reason_set(why, -EIO, "criu restore failed at the destination, see %s/last/restore%s.log",
 			  receiver->path, receiver->warm ? "" : "-plain");
 }
@@ -300,6 +356,18 @@ static void warm_up_criu(void)
 	free(criu);
 }
 
+/* Both take their time, and the source wants signs of life. */
+static int prepare_runtime(const struct receiver *receiver, struct reason *why)
+{
+	int err = note(receiver, "", why);
+
+	if (!err)
+		err = container_prepare(receiver->dir, receiver->path, why);
+	if (!err)
+		err = note(receiver, "", why);
+	return err ? err : container_probe(&receiver->restore.container, receiver->dir, receiver->path, true, why);
+}
+
 static int prepare(struct receiver *receiver, struct reason *why)
 {
 	int err;
@@ -318,7 +386,9 @@ static int prepare(struct receiver *receiver, struct reason *why)
 	if (err)
 		return reason_set(why, err, "out of memory");
 	warm_up_criu();
-	return receiver->warm ? start_criu(receiver, true, why) : 0;
+	return receiver->restore.container.name ? prepare_runtime(receiver, why) :
+	       receiver->warm			? start_criu(receiver, true, why) :
+						  0;
 }
 
 static int receive(struct receiver *receiver)
@@ -381,17 +451,21 @@ static int settle_here(const char *path)
 
 int cmd_receive(int argc, char **argv)
 {
-	enum { NO_WARM = 256, SETTLE };
+	enum { NO_WARM = 256, SETTLE, CONTAINER, RUNTIME, BUNDLE };
 	static const struct option known[] = {
 		{ "images-dir", required_argument, NULL, 'D' },
 		{ "no-warm", no_argument, NULL, NO_WARM },
 		{ "settle", no_argument, NULL, SETTLE },
+		{ "container", required_argument, NULL, CONTAINER },
+		{ "runtime", required_argument, NULL, RUNTIME },
+		{ "bundle", required_argument, NULL, BUNDLE },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct receiver receiver = {
 		.dir = -1, .lock = -1, .warm = true, .lanes.event = -1, .criu = -1, .listener = -1, .asking = -1
 	};
+	struct container container = { .name = NULL };
 	char path[4096];
 	bool settle = false;
 	int option;
@@ -403,6 +477,12 @@ int cmd_receive(int argc, char **argv)
 			receiver.warm = false;
 		} else if (option == SETTLE) {
 			settle = true;
+		} else if (option == CONTAINER) {
+			container.name = optarg;
+		} else if (option == RUNTIME) {
+			container.runtime = optarg;
+		} else if (option == BUNDLE) {
+			container.bundle = optarg;
 		} else if (option == 'h') {
 			fputs(usage, stdout);
 			return EXIT_SUCCESS;
@@ -410,7 +490,8 @@ int cmd_receive(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (!receiver.path || (optind < argc && strcmp(argv[optind - 1], "--"))) {
+	if (!receiver.path || (optind < argc && strcmp(argv[optind - 1], "--")) ||
+	    (container.name && (!container.runtime || !container.bundle))) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
@@ -423,6 +504,6 @@ int cmd_receive(int argc, char **argv)
 		receiver.path = path;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	receiver.restore = (struct restore){ receiver.path, argv + optind, argc - optind, -1, -1 };
+	receiver.restore = (struct restore){ receiver.path, argv + optind, argc - optind, container, -1, -1, -1, -1 };
 	return receive(&receiver);
 }

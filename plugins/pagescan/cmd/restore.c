@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * restore.c - start `criu restore` and talk to it while it waits. Calls hook, tree, exec_criu, the kernel.
+ * restore.c - start `criu restore` and talk to it while it waits. Calls container, hook, identity, tree, exec_criu, the
+ * kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,27 +22,12 @@
 #include "copy/tree.h"
 #include "move/hook.h"
 #include "restore.h"
+#include "track/identity.h"
 
-/* In the child: nothing of ours but stderr is criu's, and what it restores stays when we are gone. */
-static void become_criu(char **argv, int sock)
-{
-	int null = open("/dev/null", O_RDWR);
-	char number[16];
+/* What criu has killed is gone in a moment. */
+#define ROOT_PATIENCE_MS 1000
 
-	dup2(null, STDIN_FILENO);
-	dup2(STDERR_FILENO, STDOUT_FILENO);
-	if (null > STDERR_FILENO)
-		close(null);
-	setsid();
-	signal(SIGPIPE, SIG_DFL);
-	if (sock >= 0) {
-		snprintf(number, sizeof(number), "%d", sock);
-		setenv(LAND_VARIABLE, number, 1);
-	}
-	_exit(exec_criu(argv));
-}
-
-int restore_start(struct restore *restore, bool warm)
+static int exec_criu_restore(const struct restore *restore, bool warm)
 {
 	char path[4096], script[4096];
 	char *fixed[] = { (char *)"criu",
@@ -53,29 +41,93 @@ int restore_start(struct restore *restore, bool warm)
 			  script };
 	const size_t nr = sizeof(fixed) / sizeof(*fixed);
 	char **argv = calloc(nr + (size_t)restore->nr_options + 1, sizeof(*argv));
-	int socks[2] = { -1, -1 };
-	bool ready = argv && (!warm || !socketpair(AF_UNIX, SOCK_SEQPACKET, 0, socks));
 
+	if (!argv) {
+		complain("out of memory");
+		return EXIT_FAILED;
+	}
 	snprintf(path, sizeof(path), "%s/last", restore->path);
 	snprintf(script, sizeof(script), "%s/" HOOK_PROGRAM, restore->path);
-	if (ready) {
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
-		memcpy(argv, fixed, sizeof(fixed));
-		memcpy(argv + nr, restore->options, (size_t)restore->nr_options * sizeof(*argv));
+	memcpy(argv, fixed, sizeof(fixed));
+	memcpy(argv + nr, restore->options, (size_t)restore->nr_options * sizeof(*argv));
+	return exec_criu(argv);
+}
+
+/*
+ * A container may get our standard streams, which so must not be anybody's; the runtime tells its errors in a file. The
+ * names of criu's logs are the runtime's choice: that of a warm restore that has failed shall not be lost.
+ */
+static int exec_runtime_restore(const struct restore *restore, bool warm)
+{
+	char path[4096], log[4096], warm_log[4096];
+	char *const fixed[] = { (char *)"--log",
+				log,
+				(char *)"restore",
+				(char *)"--detach",
+				(char *)"--bundle",
+				(char *)restore->container.bundle,
+				(char *)"--image-path",
+				path,
+				NULL };
+
+	snprintf(log, sizeof(log), "%s/last/restore.log", restore->path);
+	snprintf(warm_log, sizeof(warm_log), "%s/last/restore-warm.log", restore->path);
+	if (!warm)
+		(void)rename(log, warm_log);
+	snprintf(path, sizeof(path), "%s/last", restore->path);
+	snprintf(log, sizeof(log), "%s/" RUNTIME_LOG, restore->path);
+	dup2(STDIN_FILENO, STDOUT_FILENO);
+	dup2(STDIN_FILENO, STDERR_FILENO);
+	return container_exec(&restore->container, restore->path, true, fixed, restore->options, restore->nr_options);
+}
+
+/* In the child: nothing of ours but stderr is criu's, and what it restores stays when we are gone. */
+static void become_criu(const struct restore *restore, bool warm, int sock)
+{
+	int null = open("/dev/null", O_RDWR);
+	char where[32];
+
+	dup2(null, STDIN_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	if (null > STDERR_FILENO)
+		close(null);
+	setsid();
+	signal(SIGPIPE, SIG_DFL);
+	if (restore->container.name)
+		snprintf(where, sizeof(where), "%d:%d", getppid(), sock);
+	else
+		snprintf(where, sizeof(where), "%d", sock);
+	if (sock >= 0)
+		setenv(LAND_VARIABLE, where, 1);
+	_exit(restore->container.name ? exec_runtime_restore(restore, warm) : exec_criu_restore(restore, warm));
+}
+
+static void close_far(struct restore *restore)
+{
+	if (restore->far >= 0)
+		close(restore->far);
+	restore->far = -1;
+}
+
+int restore_start(struct restore *restore, bool warm)
+{
+	int socks[2] = { -1, -1 };
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (!warm || !socketpair(AF_UNIX, SOCK_SEQPACKET, 0, socks))
 		restore->pid = fork();
-		if (!restore->pid) {
-			if (socks[0] >= 0)
-				close(socks[0]);
-			become_criu(argv, socks[1]);
-		}
+	if (!restore->pid) {
+		if (socks[0] >= 0)
+			close(socks[0]);
+		become_criu(restore, warm, socks[1]);
 	}
-	if (socks[1] >= 0)
-		close(socks[1]);
 	restore->sock = socks[0];
+	restore->far = socks[1];
 	if (restore->sock >= 0)
 		fcntl(restore->sock, F_SETFD, FD_CLOEXEC);
-	free(argv);
-	if (ready && restore->pid > 0)
+	if (!restore->container.name)
+		close_far(restore);
+	if (restore->pid > 0)
 		return 0;
 	complain("cannot start criu: %s", strerror(errno));
 	return -EIO;
@@ -138,8 +190,58 @@ int restore_wait(struct restore *restore)
 	while (restore->pid > 0 && waitpid(restore->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	restore->pid = -1;
+	close_far(restore);
 	end_orphans();
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int parent_of(int pid)
+{
+	char path[32];
+	int proc, parent = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc >= 0) {
+		parent = identity_status(proc, "PPid");
+		close(proc);
+	}
+	return parent;
+}
+
+bool restore_is_held(const struct restore *restore, int script)
+{
+	struct ucred peer = { 0 };
+	socklen_t size = sizeof(peer);
+	int pid, distance = 0;
+
+	if (!restore->container.name)
+		return true;
+	if (getsockopt(script, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return false;
+	for (pid = peer.pid; pid > 1 && pid != restore->pid; distance++)
+		pid = parent_of(pid);
+	return pid == restore->pid && distance > 1;
+}
+
+void restore_watch(struct restore *restore, int root)
+{
+	char path[32];
+	int proc;
+
+	snprintf(path, sizeof(path), "/proc/%d", root);
+	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc >= 0 && identity_status(proc, "NSpid") == 1) /* pid_namespaces(7) */
+		restore->root = (int)syscall(SYS_pidfd_open, root, 0);
+	if (proc >= 0)
+		close(proc);
+}
+
+bool restore_has_left_none(const struct restore *restore)
+{
+	struct pollfd root = { restore->root, POLLIN, 0 };
+
+	return restore->root >= 0 && poll(&root, 1, ROOT_PATIENCE_MS) == 1;
 }
 
 void restore_stop(struct restore *restore)

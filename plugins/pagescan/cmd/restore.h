@@ -9,19 +9,27 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "container.h"
+
 /*
  * @path: the directory of all rounds, in which `last` will be what is restored. @options: criu's, after its own; the
- * caller's. @pid: criu, or -1. @sock: how a warm one is told of rounds, -1 for a plain one. bind/landing.h has the words.
+ * caller's. @container: restored by its runtime, whose options they are then; without a name: there is none. @pid: criu or
+ * the runtime, or -1. @sock: how a warm one is told of rounds, -1 for a plain one. bind/landing.h has the words. @far: its
+ * other end, where a runtime's criu has to take it from here; otherwise -1. @root: a pidfd of the first process of what
+ * is restored, where all others end with it; or -1.
  */
 struct restore {
 	const char *path;
 	char **options;
 	int nr_options;
+	struct container container;
 	pid_t pid;
 	int sock;
+	int far;
+	int root;
 };
 
-/* Start criu. What it leaves behind becomes ours until restore_let_go(). Returns 0 or -EIO after a complaint. */
+/* Start it. What it leaves behind becomes ours until restore_let_go(). Returns 0 or -EIO after a complaint. */
 int restore_start(struct restore *restore, bool warm);
 
 /* Tell a warm one that the directory `@name` of the path is a round, or the last. Harmless if it is not there any more. */
@@ -44,6 +52,18 @@ void restore_let_go(void);
  * leaves them: they would hold the pids. Returns its exit status, or -1 if it was killed.
  */
 int restore_wait(struct restore *restore);
+
+/*
+ * Do a runtime and its criu live, which runs the script that is at the other end of @script? A runtime may outlive its criu,
+ * and takes its time to end then; an orphan of criu's is the runtime's child, or anybody's.
+ */
+bool restore_is_held(const struct restore *restore, int script);
+
+/* All is restored, @root being the root's pid. */
+void restore_watch(struct restore *restore, int root);
+
+/* The restore has come to nothing: is it sure that nobody of what was restored is left? */
+bool restore_has_left_none(const struct restore *restore);
 
 /* It is not wanted any more. */
 void restore_stop(struct restore *restore);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * rounds.c - live rounds until the pause is short. Calls live, live_round, files, written, converge, progress, keeper,
- * exec_criu.
+ * rounds.c - live rounds until the pause is short. Calls container, live, live_round, files, written, converge, progress,
+ * keeper, exec_criu.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +36,27 @@ static void on_alarm_cancel(int signal)
 {
 	on_alarm(signal);
 	live_stop = 1;
+}
+
+static int exec_checkpoint(const struct rounds *rounds, const char *action, char *path, char *parent)
+{
+	const bool is_dump = !strcmp(action, "dump");
+	char *fixed[8] = { (char *)"checkpoint", (char *)"--image-path", path };
+	int nr = 3;
+
+	if (parent) {
+		fixed[nr++] = (char *)"--parent-path";
+		fixed[nr++] = parent;
+	}
+	if (!is_dump)
+		fixed[nr++] = (char *)"--pre-dump";
+	return container_exec(&rounds->container, rounds->images, is_dump, fixed, rounds->criu_options,
+			      rounds->nr_criu_options);
+}
+
+const char *rounds_log(const struct rounds *rounds)
+{
+	return rounds->container.name ? "dump.log" : "criu.log";
 }
 
 pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *const options[])
@@ -78,6 +99,8 @@ pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *c
 		setsid();
 		/* What it prints is not for our stdout. */
 		dup2(STDERR_FILENO, STDOUT_FILENO);
+		if (rounds->container.name)
+			_exit(exec_checkpoint(rounds, action, path, rounds->round > 1 ? parent : NULL));
 		if (rounds->server)
 			fcntl(rounds->server->sock, F_SETFD, 0);
 		_exit(exec_criu(argv));
@@ -96,7 +119,7 @@ int rounds_wait_criu(const struct rounds *rounds, const char *action, pid_t chil
 		;
 	if (child > 0 && WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
-	complain("criu %s failed, see %s/%u/criu.log", action, rounds->images, rounds->round);
+	complain("criu %s failed, see %s/%u/%s", action, rounds->images, rounds->round, rounds_log(rounds));
 	return -EIO;
 }
 

@@ -7,13 +7,15 @@
 #ifndef PAGESCAN_CMD_ROUNDS_H
 #define PAGESCAN_CMD_ROUNDS_H
 
+#include "container.h"
 #include "copy/converge.h"
 #include "copy/files.h"
 #include "copy/live_round.h"
 #include "copy/server.h"
 
 /*
- * What is wanted, and how far it is. @dir and @images: the directory of all rounds, open, and its path, for messages
+ * What is wanted, and how far it is. @container: what the tree is, whose runtime runs criu then; without a name it is
+ * none. @dir and @images: the directory of all rounds, open, and its path, for messages
  * and criu. @round: the last one that was begun. @timeout: seconds for all rounds, 0 for no limit; then the dump is
  * forced or cancelled. @throughput: bytes a second, as measured so far. @extra_pause: seconds that a pause takes beyond
  * a dump's.
@@ -25,6 +27,7 @@
  */
 struct rounds {
 	int pid;
+	struct container container;
 	int dir;
 	const char *images;
 	unsigned int round;
@@ -80,9 +83,13 @@ int rounds_next_directory(struct rounds *rounds);
 
 /*
  * Start criu in the directory of this round, with the round before as its parent; @action: pre-dump or dump. @options:
- * more of them, ending with NULL. Its log lies there. Returns its pid, or -1 after a complaint.
+ * more of them, ending with NULL. Its log lies there. Returns its pid, or -1 after a complaint. Of a container it is the
+ * runtime, which has other options; its dump runs the migration's action script.
  */
 pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *const options[]);
+
+/* The name of criu's log there. */
+const char *rounds_log(const struct rounds *rounds);
 
 /* Wait for it. Returns 0 or -EIO after a complaint. */
 int rounds_wait_criu(const struct rounds *rounds, const char *action, pid_t child);

@@ -35,6 +35,13 @@ static bool status_of(int pid, const char *name, char value[32])
 	return found;
 }
 
+bool hold_is_traced(int pid)
+{
+	char tracer[32];
+
+	return status_of(pid, "TracerPid:\t", tracer) && atoi(tracer);
+}
+
 static bool is_stopped(int pid)
 {
 	char state[32];

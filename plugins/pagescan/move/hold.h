@@ -9,6 +9,7 @@
 #ifndef PAGESCAN_MOVE_HOLD_H
 #define PAGESCAN_MOVE_HOLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Initialise with zeros. @pids: those that were stopped before. @pidfds: those that are held. */
@@ -24,6 +25,9 @@ int hold_note(struct hold *hold, int root);
 
 /* Frozen: hold all others. Returns 0 or a negative errno; then some may be held. */
 int hold_take(struct hold *hold, int root);
+
+/* Does somebody trace the task, as criu does what it has frozen until it lets go or ends? */
+bool hold_is_traced(int pid);
 
 /* Let those that are held go on, or end them. */
 void hold_release(const struct hold *hold);
