@@ -57,6 +57,10 @@ class Traveller:
     def path(self, name):
         return os.path.join(self.dir, name)
 
+    def named(self):
+        """What `pagescan migrate` calls it by."""
+        return '-t', str(self.pid)
+
     def records(self):
         """How often each of its processes has been touched; None where it is not there yet."""
         with contextlib.suppress(FileNotFoundError):
@@ -171,8 +175,8 @@ class Moving(Hosts):
             args = '--work-dir', self.t.path(work), *args
         # Whatever the machine is busy with: a pause that short is not what is tested.
         limit = [] if '--downtime-limit' in args else ['--downtime-limit', '60000']
-        command = [PAGESCAN, 'migrate', *limit, '-t', str((traveller or self.traveller).pid),
-                   f'b:{images or self.images()}', '--rsh', ' '.join(rsh), '--remote-pagescan', remote or self.remote,
+        command = [PAGESCAN, 'migrate', *limit, *(traveller or self.traveller).named(), f'b:{images or self.images()}',
+                   '--rsh', ' '.join(rsh), '--remote-pagescan', remote or self.remote,
                    *args, *(['--', *criu] if criu else [])]
         process = (host or self.a).popen(command, stdout=subprocess.PIPE, text=True,
                                          stderr=open(err, 'w') if err else subprocess.PIPE, start_new_session=True,

@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(ROOT, 'test', 'failure'))
+sys.path[:0] = [os.path.join(ROOT, 'test', 'failure'), os.path.join(ROOT, 'test', 'move')]
 import kit  # noqa: E402
 from kit import BUILD, CRIU, PAGESCAN, Failure, Skip, check, read_text, stats  # noqa: E402
 
@@ -91,15 +91,20 @@ class Test:
             self.run('umount', '--lazy', '/sys/fs/cgroup')
             self.run('mount', '-t', 'cgroup2', 'none', '/sys/fs/cgroup')
 
-    def walk_through(self, title, change=lambda text: text):
-        """Run what docs/containers.md tells to do under that title, up to the next one."""
+    @staticmethod
+    def commands(title):
+        """What docs/containers.md tells to do under that title, up to the next one."""
         text = read_text(os.path.join(ROOT, 'docs', 'containers.md'))
         section = re.search(rf'^### {re.escape(title)}$(.*?)(?=^##|\Z)', text, re.M | re.S)
         commands = re.findall(r'^    (.*)$', section.group(1), re.M) if section else []
         check(commands, f'docs/containers.md has no commands under "{title}"')
+        return '\n'.join(commands)
+
+    def walk_through(self, title, change=lambda text: text):
+        """Run that."""
         # Those that leave a container running must not hold the pipes in which output would be read.
         with open(self.path('walk-through.log'), 'w+') as log:
-            done = subprocess.run(['sh', '-ex', '-c', change('\n'.join(commands))], stdin=subprocess.DEVNULL,
+            done = subprocess.run(['sh', '-ex', '-c', change(self.commands(title))], stdin=subprocess.DEVNULL,
                                   stdout=log, stderr=log, timeout=TIMEOUT, cwd=self.dir)
             log.seek(0)
             check(not done.returncode, f'walk-through of {title}: {log.read()[-600:]} {errors_in(self.dir)}')

@@ -164,10 +164,8 @@ int container_probe(const struct container *container, int dir, const char *path
 {
 	if (is_heard(container, dir, path, restores))
 		return 0;
-	return reason_set(why, -EIO,
-			  "%s has not run the criu first in its PATH, see %s/" RUNTIME_LOG
-			  ": the container would be %s unasked",
-			  container->runtime, path, restores ? "started" : "ended");
+	return reason_set(why, -EIO, "%s has not run the criu first in its PATH, which asks; see %s/" RUNTIME_LOG,
+			  container->runtime, path);
 }
 
 static bool offer_criu(const char *path, bool asks)

@@ -324,8 +324,7 @@ int send_directory(struct send *send, int dir, bool live, enum wire_type type, s
 	while (!err && (entry = readdir(list))) {
 		const char *name = entry->d_name;
 
-		if (*name != '.' && strcmp(name, "criu.log") && strcmp(name, "dump.log") &&
-		    !(live && is_pages(name)))
+		if (*name != '.' && strcmp(name, "criu.log") && strcmp(name, "dump.log") && !(live && is_pages(name)))
 			err = send_file(send, dir, name, why);
 	}
 	closedir(list);
