@@ -78,7 +78,7 @@ static int load(struct reason *why)
 #define X(name)                                                   \
 	*(void **)&gnutls.name = dlsym(library, "gnutls_" #name); \
 	if (!gnutls.name)                                         \
-		return reason_set(why, -ENOENT, "--tcp needs another GnuTLS: %s is lacking", "gnutls_" #name);
+		return reason_set(why, -ENOENT, "--tcp needs another GnuTLS: gnutls_%s is lacking", #name);
 	CALLS(X)
 #undef X
 	loaded = true;
