@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What check, status, scan and untrack answer: fields, sums, and that asking changes nothing."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import time
 
 from kit import CRIU, Skip, case, check, read_text, variants, wait
@@ -33,6 +35,23 @@ def check_tells(t):
     check(answer['checks']['warm']['available'], f'{answer["checks"]["warm"]}')
     text = t.pagescan('check').expect(0).out
     check(text.startswith('pagemap_scan  yes') and f'pagescan works on kernel {os.uname().release}' in text, text)
+
+
+def has_passcred():
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED)
+        return True
+    return False
+
+
+@variants(before='4.1.1', since='4.2')
+def check_tells_whether_criu_dumps_tcp(t, version):
+    """What criu asks of each socket before 4.2 is what the kernel here may not answer."""
+    with open(t.path('criu'), 'w') as file:
+        file.write(f'#!/bin/sh\necho "Version: {version}"\n')
+    os.chmod(t.path('criu'), 0o755)
+    run = t.pagescan('check', env={'PAGESCAN_CRIU': t.path('criu')}).expect(0)
+    check(('need 4.2' in run.out) == (version == '4.1.1' and not has_passcred()), run.out)
 
 
 @case

@@ -53,10 +53,24 @@ static const char *holes(const struct pagescan_kernel *kernel)
 	return "tracked memory that has no page table does not read as written; the plugin knows";
 }
 
-static void check_criu(struct item *item)
+/*
+ * CRIU before 4.2 asks each socket for SO_PASSCRED (dump_socket_opts in criu/sockets.c) and fails where it has none; since
+ * Linux 6.16 only Unix, netlink and Bluetooth sockets have it (sk_getsockopt in net/core/sock.c). Whoever moves a server
+ * would learn that in its dump, after all the rounds.
+ */
+static bool dumps_no_tcp(int major, int minor, const char *kernel)
+{
+	int kernel_major, kernel_minor;
+
+	return sscanf(kernel, "%d.%d", &kernel_major, &kernel_minor) == 2 &&
+	       (kernel_major > 6 || (kernel_major == 6 && kernel_minor >= 16)) && major == 4 && minor < 2;
+}
+
+static void check_criu(struct item *item, const char *kernel)
 {
 	char *criu = find_criu(), version[64];
-	int major = 0;
+	int major = 0, minor = 0;
+	const char *but = "";
 
 	if (!criu)
 		item_set(item, "criu", true, false,
@@ -64,11 +78,15 @@ static void check_criu(struct item *item)
 	else if (ignores_preload(criu))
 		item_set(item, "criu", true, false,
 			 "%s has capabilities or a set-id bit: LD_PRELOAD is ignored (`setcap -r` mends it)", criu);
-	else if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d", &major) != 1)
+	else if (!criu_version(criu, version, sizeof(version)) || sscanf(version, "Version: %d.%d", &major, &minor) < 1)
 		item_set(item, "criu", true, false, "%s cannot be run", criu);
-	else
-		item_set(item, "criu", true, major >= 4, "%s, %s%s", criu, version + strlen("Version: "),
-			 major < 4 ? "; 4.0 or later is needed, as Debian 13's (or set PAGESCAN_CRIU)" : "");
+	else {
+		if (major < 4)
+			but = "; 4.0 or later is needed, as Debian 13's (or set PAGESCAN_CRIU)";
+		else if (dumps_no_tcp(major, minor, kernel))
+			but = "; processes with TCP or UDP sockets need 4.2 or later on this kernel";
+		item_set(item, "criu", true, major >= 4, "%s, %s%s", criu, version + strlen("Version: "), but);
+	}
 	free(criu);
 }
 
@@ -160,7 +178,7 @@ int cmd_check(int argc, char **argv)
 			 "this machine does not stop at hardware breakpoints: criu before 4.2 hangs unless it is told "
 			 "to do "
 			 "without them (CRIU_FAULT=130), as `pagescan criu` does");
-	check_criu(&items[CRIU]);
+	check_criu(&items[CRIU], name.release);
 	check_keeper(&items[KEEPER]);
 	check_warm(&items[WARM], items[CRIU].yes);
 	check_runtimes(&items[RUNTIMES], &kernel, stops, &items[CRIU]);
