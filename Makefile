@@ -55,7 +55,7 @@ help:
 	@echo 'torture    setup, then random processes in random rounds [SEED=n SECONDS=600]'
 	@echo 'mutants    setup, then see that the tests notice a plugin broken on purpose'
 	@echo 'check-vm   setup, then the tests on other kernels, emulated'
-	@echo 'check-apps setup, then real programs under load, in chains of rounds'
+	@echo 'check-apps setup, then real programs under load: stopped and live rounds, migrations (test/apps/run --docs: a table)'
 	@echo 'check-zdtm setup, then CRIU'\''s own test suite, with tracking and without (hours; see test/upstream/run --help)'
 	@echo 'arm64      setup, then build for arm64 into $(O)/arm64'
 	@echo 'lint       no warnings (gcc, clang), formatting, static analysis'
@@ -191,8 +191,11 @@ check-runtimes:
 	@$(MAKE) -s all deb
 	@test/runtimes/run
 
+# By Debian's newest criu: before 4.2 it dumps no TCP socket on Linux 6.16 and later.
+check-apps: PAGESCAN_CRIU := $(CURDIR)/build/criu-next/criu
 check-apps:
 	@scripts/setup apps
+	@scripts/setup forky build/criu-next
 	@$(MAKE) -s all
 	@test/apps/run
 
