@@ -284,8 +284,8 @@ class Test:
         process = subprocess.Popen(command, env=environment, text=True, errors='replace', **options)
         return Run(process, images, log)
 
-    def run(self, *command, **how):
-        return self.start(*command, **how).finish()
+    def run(self, *command, timeout=TIMEOUT, **how):
+        return self.start(*command, **how).finish(timeout)
 
     def pagescan(self, *args, **how):
         return self.run(PAGESCAN, *args, **how)
@@ -303,8 +303,8 @@ class Test:
             command += '--prev-images-dir', f'../{parent}'
         return self.start(*command, images=self.path(images), log=log, **how)
 
-    def criu(self, *args, code=0, **how):
-        run = self.start_criu(*args, **how).finish()
+    def criu(self, *args, code=0, timeout=TIMEOUT, **how):
+        run = self.start_criu(*args, **how).finish(timeout)
         check('pagescan: BUG' not in run.log, 'pagescan: BUG')
         return run if code is None else run.expect(code)
 

@@ -89,8 +89,9 @@ def parse_args(description):
     return parser.parse_args()
 
 
-def main(suite, description, build=None, timeout=CASE_TIMEOUT):
-    """Run the cases that are registered by now, each for `timeout` seconds at most, after `build`; the exit status."""
+def main(suite, description, build=None, timeout=CASE_TIMEOUT, conclude=None):
+    """Run the cases that are registered by now, each for `timeout` seconds at most, after `build` and before `conclude`;
+    the exit status."""
     args = parse_args(description)
     runs = os.path.join(kit.BUILD, 'test', suite, 'runs')
     if args.inside:
@@ -114,6 +115,8 @@ def main(suite, description, build=None, timeout=CASE_TIMEOUT):
             verdict, line = case.result()
             verdicts.append(verdict)
             print(line, flush=True)
+    if conclude:
+        conclude()
     passed, failed, skipped = (verdicts.count(verdict) for verdict in ('PASS', 'FAIL', 'SKIP'))
     print(f'{passed} passed, {failed} failed, {skipped} skipped')
     return 1 if failed or interrupted.is_set() else 0
