@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """MariaDB, on a disk of its own. Where it is stopped for rounds it has direct I/O and native AIO (libaio); a process
-with those has no live rounds, so elsewhere it has neither. Beside the clients that write one reads the whole table again
-and again, and more than the buffer pool holds, so that reads are under way all the time.
+with those has no live rounds, so there it has neither. Beside the clients that write one reads the whole table again and
+again, and more than the buffer pool holds, so that reads are under way all the time.
 """
 
 import hashlib
@@ -43,6 +43,8 @@ class Mariadb(Program):
     VERSION = 'MariaDB', 'mariadbd', '--version'
     ITEMS, AT_ONCE = 2000, 4
     CRIU = '--file-locks',
+    # It locks a file that both hosts share. There criu would wait for the lock (F_SETLKW) that the source still has.
+    WAYS = 'stopped', 'live'
 
     def prepare(self):
         self.made = False

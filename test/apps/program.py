@@ -36,6 +36,7 @@ class Program:
     VERSION = 'name', 'command', '--version'  # what it is called, and what tells its version
     ENDS = 0  # its exit status after a SIGTERM
     CRIU = ()  # options that criu needs for it
+    WAYS = 'stopped', 'live', 'moved'
 
     def __init__(self, directory, way):
         self.dir, self.way, self.addresses = directory, way, []

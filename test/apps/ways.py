@@ -23,6 +23,7 @@ ROUNDS = 4
 LOAD_S = 1.5
 RUN_S = 1000  # for a run of criu on a machine that has much else to do
 VERIFY = {'PAGESCAN_VERIFY': '1'}
+PATIENCE = ['--timeout', str(RUN_S)]  # criu's own for the freeze is 10 s
 CONNECTIONS = ['--tcp-close', '--skip-in-flight']
 # So short a pause is never had: all rounds are taken, and the exit status says so.
 LIMITS = ['--downtime-limit', '1', '--max-rounds', str(ROUNDS), '--json']
@@ -75,7 +76,7 @@ def figures(directory):
 def one_by_one(t, program, name, rounds):
     """Rounds, each the parent of the next, then criu's dump and restore."""
     def dump(*args, **how):
-        t.criu('dump', *args, '--track-mem', *CONNECTIONS, *program.CRIU, **how)
+        t.criu('dump', *args, '--track-mem', *PATIENCE, *CONNECTIONS, *program.CRIU, **how)
 
     took = []
     for number, (action, *args) in enumerate([*rounds, (dump,)], 1):
@@ -89,7 +90,7 @@ def one_by_one(t, program, name, rounds):
 
 def pre_dumps(t, program, name):
     """Of criu, in both its modes."""
-    return one_by_one(t, program, name, [(t.pre_dump, '--pre-dump-mode', ('splice', 'read')[turn % 2])
+    return one_by_one(t, program, name, [(t.pre_dump, *PATIENCE, '--pre-dump-mode', ('splice', 'read')[turn % 2])
                                          for turn in range(ROUNDS)])
 
 
@@ -107,8 +108,8 @@ def told(out):
 def pagescan_dump(t, program, name):
     """All by one command."""
     time.sleep(LOAD_S)
-    run = t.pagescan('dump', '-t', str(program.pid), '-D', t.path(name), *LIMITS, '--', *CONNECTIONS, *program.CRIU,
-                     env=VERIFY, timeout=RUN_S).expect(LONGER)
+    run = t.pagescan('dump', '-t', str(program.pid), '-D', t.path(name), *LIMITS, '--', *PATIENCE, *CONNECTIONS,
+                     *program.CRIU, env=VERIFY, timeout=RUN_S).expect(LONGER)
     last = os.path.join(name, 'last')
     rounds, _ = told(run.out)
     took = [*rounds, figures(t.path(last))]
@@ -147,8 +148,9 @@ def migrate(t, program, hosts):
         file.write(f'#!/bin/sh\nPAGESCAN_VERIFY=1 PAGESCAN_CRIU={CRIU} exec {PAGESCAN} "$@"\n')
     os.chmod(there, 0o755)
     out = hosts.a.run([PAGESCAN, 'migrate', '-t', str(program.pid), f'b:{t.path("images")}',
-                       '--rsh', ' '.join(hosts.rsh), '--remote-pagescan', there, '--work-dir', t.path('work'), *LIMITS, '--', '-v4', *CONNECTIONS,
-                       *program.CRIU], env=t.environment, code=LONGER, timeout=RUN_S)
+                       '--rsh', ' '.join(hosts.rsh), '--remote-pagescan', there, '--work-dir', t.path('work'),
+                       *LIMITS, '--', '-v4', *PATIENCE, *CONNECTIONS, *program.CRIU], env=t.environment, code=LONGER,
+                      timeout=RUN_S)
     rounds, end = told(out)
     log = read_text(t.path('images/last/restore.log'))
     check('a plain restore' not in log and not os.path.exists(t.path('images/last/restore-plain.log')), 'not warm')
