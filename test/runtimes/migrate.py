@@ -51,7 +51,7 @@ class Contained(Traveller):
         t = hosts.t
         t.need('runc')
         self.hosts, self.dir, self.touches, self.name = hosts, directory, 0, os.path.basename(directory)
-        self.size = 2 if 'child' in roles else 1
+        self.size, self.root_dir = 2 if 'child' in roles else 1, directory
         os.mkdir(directory)
         data = {'destination': directory, 'type': 'bind', 'source': directory, 'options': ['rbind']}
         kinds = ('pid', 'ipc', 'uts', 'mount')
@@ -78,6 +78,9 @@ class MovingContainer(Moving):
 
     def migrate(self, *args, code=0, **how):
         return self.start(*args, **how).finish(TIMEOUT).expect(code)
+
+    def restore_log(self):
+        return read_text(self.images('last/restore.log'))
 
     def warm(self):
         super().warm()
