@@ -49,10 +49,14 @@ static bool tell_doubt(const struct handover *handover, int script)
 	return send(script, packet, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* Neither criu nor its script has ended, so the processes have stood still until now. A runtime may outlive its criu. */
+/*
+ * Neither criu nor its script has ended, so the processes have stood still until now. A runtime and its criu may outlive each
+ * other; whose criu it is, it traces them.
+ */
 static bool is_frozen(const struct handover *handover, int criu, int script)
 {
-	struct pollfd fds[] = { { criu, POLLIN, 0 }, { script, POLLIN, 0 } };
+	const bool is_child = !handover->rounds->container.name;
+	struct pollfd fds[] = { { script, POLLIN, 0 }, { is_child ? criu : -1, POLLIN, 0 } };
 
 	return !poll(fds, 2, 0) && hold_is_traced(handover->rounds->pid);
 }
