@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/image.h"
 #include "image/visit.h"
 #include "log.h"
 #include "omit.h"
@@ -61,6 +62,8 @@ static void read_parent(void)
 			   "the parent images have no " EPOCH_IMAGE " (made without pagescan, or not completed)");
 	else if (!now.parent.nr && !now.parent_why.text[0])
 		reason_set(&now.parent_why, 0, "the parent images record no task");
+	else if (!now.parent_why.text[0])
+		(void)image_check_version(now.dir, CRIU_PARENT_LINK, &now.parent_why);
 }
 
 /* Why this task has no parent to trust, empty if it may have one or is to have none. */
@@ -68,7 +71,7 @@ static void why_no_parent(int image_pid, struct reason *why)
 {
 	*why = now.parent_why;
 	if (!why->text[0] && now.parent.nr)
-		(void)image_check_parent(now.dir, CRIU_PARENT_LINK, image_pid, why);
+		(void)image_check_pages(now.dir, CRIU_PARENT_LINK, image_pid, why);
 }
 
 /*

@@ -93,7 +93,7 @@ static void check_criu(struct item *item, const char *kernel)
 /* What a destination of a migration does first, until it would be told of images. */
 static void check_warm(struct item *item, bool criu)
 {
-	struct restore restore = { .path = "/nonexistent", .pid = -1, .sock = -1 };
+	struct restore restore = { .path = "/nonexistent", .pid = -1, .sock = -1, .far = -1, .root = -1 };
 	char why[256] = "criu has ended instead of waiting for images";
 	uint64_t bytes;
 	bool yes = false;
@@ -154,7 +154,7 @@ int cmd_check(int argc, char **argv)
 	struct item items[RUNTIMES + RUNTIME_ITEMS];
 	struct pagescan_kernel kernel;
 	struct utsname name;
-	bool json = false, stops = breakpoints_work();
+	bool json = false, stops;
 	int status = parse_options(argc, argv, "check [--json]\nTells what kernel, criu and container runtimes offer.",
 				   &json, 0, 0);
 
@@ -162,6 +162,7 @@ int cmd_check(int argc, char **argv)
 		return status;
 	uname(&name);
 	pagescan_probe(&kernel);
+	stops = breakpoints_work();
 
 	item_set(&items[SCAN], "pagemap_scan", true, kernel.scan, "%s",
 		 kernel_error(kernel.scan_error, "the kernel has no PAGEMAP_SCAN ioctl: 6.7 or later is needed"));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * container_last.c - the directory that a runtime restores a container from, while it does not have its images yet. Calls
- * jansson, the kernel.
+ * image, jansson, the kernel.
  *
  * runc opens it when it starts, and hands the descriptor to criu; so it cannot become another one, and the last images
  * come to it when they are known to be the last. Of what is in it the runtime reads one file beforehand.
@@ -18,6 +18,7 @@
 #include <jansson.h>
 
 #include "container.h"
+#include "image/image.h"
 
 /* A list of strings, what the descriptors 0 to 2 of the root process were, as in /proc/PID/fd; of interest are pipes. */
 #define DESCRIPTORS "descriptors.json"
@@ -83,16 +84,12 @@ static bool have_same_pipes(int one, int other)
 /* All files of the directory @from, which goes on existing, into @to. Returns 0 or a negative errno. */
 static int move_files(int from, int to)
 {
-	int copy = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
-	DIR *list = copy < 0 ? NULL : fdopendir(copy);
+	DIR *list = image_list(from, ".");
 	const struct dirent *entry;
+	int err = 0;
 
-	if (!list) {
-		err = -errno;
-		if (copy >= 0)
-			close(copy);
-		return err;
-	}
+	if (!list)
+		return -errno;
 	while (!err && (entry = readdir(list))) {
 		const bool is_file = strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
 

@@ -195,18 +195,19 @@ int restore_wait(struct restore *restore)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static int parent_of(int pid)
+/* As identity_status(); -1 where there is no such process. */
+static int status_of(int pid, const char *name)
 {
 	char path[32];
-	int proc, parent = -1;
+	int proc, number = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc >= 0) {
-		parent = identity_status(proc, "PPid");
+		number = identity_status(proc, name);
 		close(proc);
 	}
-	return parent;
+	return number;
 }
 
 bool restore_is_held(const struct restore *restore, int script)
@@ -220,21 +221,14 @@ bool restore_is_held(const struct restore *restore, int script)
 	if (getsockopt(script, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return false;
 	for (pid = peer.pid; pid > 1 && pid != restore->pid; distance++)
-		pid = parent_of(pid);
+		pid = status_of(pid, "PPid");
 	return pid == restore->pid && distance > 1;
 }
 
 void restore_watch(struct restore *restore, int root)
 {
-	char path[32];
-	int proc;
-
-	snprintf(path, sizeof(path), "/proc/%d", root);
-	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc >= 0 && identity_status(proc, "NSpid") == 1) /* pid_namespaces(7) */
+	if (status_of(root, "NSpid") == 1) /* pid_namespaces(7) */
 		restore->root = (int)syscall(SYS_pidfd_open, root, 0);
-	if (proc >= 0)
-		close(proc);
 }
 
 bool restore_has_left_none(const struct restore *restore)

@@ -8,7 +8,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -209,7 +208,7 @@ static int take_task(struct round *round, const struct tree_task *task)
 	*pending = (struct pending){ .vpid = identity_status(dir, "NSpid") };
 	err = identity_read(dir, &id);
 	if (!no_parent.text[0] && round->parent.nr)
-		(void)image_check_parent(round->request->dir, IMAGE_PARENT, pending->vpid, &no_parent);
+		(void)image_check_pages(round->request->dir, IMAGE_PARENT, pending->vpid, &no_parent);
 	if (!err) {
 		err = live_open(live, dir, &id, &round->kernel, &round->parent, no_parent.text);
 		if (!err && !live->tracker.trusted && live->tracker.why.text[0])
@@ -273,6 +272,8 @@ static int read_parent(struct round *round)
 			   "the parent images have no " EPOCH_IMAGE " (made without pagescan, or not completed)");
 	else if (!err && !round->parent.nr)
 		reason_set(&round->no_parent, 0, "the parent images record no task");
+	else if (!err)
+		(void)image_check_version(request->dir, IMAGE_PARENT, &round->no_parent);
 	return 0;
 }
 
@@ -318,16 +319,12 @@ static int commit(struct round *round)
 /* The directory was empty, so all that is in it now is from this round. Returns whether it is empty again. */
 static bool empty(int dir)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *list = image_list(dir, ".");
 	const struct dirent *entry;
 	bool done = true;
 
-	if (!list) {
-		if (fd >= 0)
-			close(fd);
+	if (!list)
 		return false;
-	}
 	errno = 0;
 	while ((entry = readdir(list))) {
 		if (*entry->d_name != '.' && unlinkat(dir, entry->d_name, 0) < 0)

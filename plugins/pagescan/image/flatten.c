@@ -4,8 +4,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -35,21 +33,17 @@ static int flatten_task(int dir, int pid)
 /* The pids of all pagemap-PID.img, the caller's to free. Returns their number or a negative errno. */
 static int list_pids(int dir, int **pids)
 {
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), nr = 0, pid, *more;
-	DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
+	DIR *list = image_list(dir, ".");
 	const struct dirent *entry;
+	int nr = 0, *more;
 
 	*pids = NULL;
-	if (!list) {
-		nr = -errno;
-		if (copy >= 0)
-			close(copy);
-		return nr;
-	}
+	if (!list)
+		return -errno;
 	while (nr >= 0 && (entry = readdir(list))) {
-		int len = 0;
+		const int pid = image_pagemap_pid(entry->d_name);
 
-		if (sscanf(entry->d_name, "pagemap-%d.img%n", &pid, &len) != 1 || !len || entry->d_name[len])
+		if (!pid)
 			continue;
 		more = realloc(*pids, ((size_t)nr + 1) * sizeof(**pids));
 		if (more) {

@@ -191,6 +191,25 @@ void image_pages_name(char name[32], uint32_t pages_id)
 	snprintf(name, 32, "pages-%u.img", pages_id);
 }
 
+int image_pagemap_pid(const char *name)
+{
+	int pid, len = 0;
+
+	return sscanf(name, "pagemap-%d.img%n", &pid, &len) == 1 && len && !name[len] ? pid : 0;
+}
+
+DIR *image_list(int at, const char *path)
+{
+	int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), saved;
+	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+
+	saved = errno;
+	if (!list && fd >= 0)
+		close(fd);
+	errno = saved;
+	return list;
+}
+
 int image_pagemap_open(struct image_pagemap *pagemap, int dir, int pid, uint32_t pages_id)
 {
 	const uint32_t magic[] = { IMG_COMMON_MAGIC, PAGEMAP_MAGIC };

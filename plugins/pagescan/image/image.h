@@ -8,6 +8,7 @@
 #ifndef PAGESCAN_IMAGE_IMAGE_H
 #define PAGESCAN_IMAGE_IMAGE_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -83,5 +84,11 @@ int image_pagemap_close(struct image_pagemap *pagemap);
 /* The names of the two files of a task. @name has room for 32 bytes. */
 void image_pagemap_name(char name[32], int pid);
 void image_pages_name(char name[32], uint32_t pages_id);
+
+/* The task whose pagemap-PID.img a file of this name is; 0 if it is none. */
+int image_pagemap_pid(const char *name);
+
+/* The directory @path in @at, as a list of its own, the caller's to close; or NULL with errno. */
+DIR *image_list(int at, const char *path);
 
 #endif

@@ -149,13 +149,10 @@ static int end_at_pages(void *ctx, const struct visit_run *run)
 	return run->held ? -ECANCELED : 0;
 }
 
-int image_check_parent(int dir, const char *path, int pid, struct reason *why)
+int image_check_pages(int dir, const char *path, int pid, struct reason *why)
 {
 	char name[256];
-	int err = image_check_version(dir, path, why);
 
-	if (err && err != -ENOENT)
-		return err;
 	snprintf(name, sizeof(name), "%s/pagemap-%d.img", path, pid);
 	if (image_visit_runs(dir, name, end_at_pages, NULL) == -EOPNOTSUPP)
 		return reason_set(why, -EOPNOTSUPP, "%s has what is not known here (compressed pages?)", name);

@@ -26,12 +26,12 @@ struct visit_run {
 int image_visit_runs(int dir, const char *name, int (*visit)(void *ctx, const struct visit_run *run), void *ctx);
 
 /*
- * Can the task @pid leave pages to the images of @path, relative to @dir? That is no more than a look at their version (its
- * inventory may be missing) and at the first pages of the task (there may be none): where pages are packed in a way that is
+ * Can the task @pid leave pages to the images of @path, relative to @dir, whose version is known (image_check_version())?
+ * That is no more than a look at the first pages of the task (there may be none): where pages are packed in a way that is
  * not known here, all are. A criu that does not know it either takes no notice, and would restore something else. Returns
  * 0, or a negative errno with @why.
  */
-int image_check_parent(int dir, const char *path, int pid, struct reason *why);
+int image_check_pages(int dir, const char *path, int pid, struct reason *why);
 
 /*
  * An area of mm-@pid.img, [start, end) in bytes, not empty, in the image's order. @file is the id in files.img of what

@@ -258,29 +258,29 @@ static int load_directory(struct landing *landing, const char *path, struct reas
 	if (!list)
 		return reason_set(why, -errno, "cannot open %s: %s", path, strerror(errno));
 	while (!err && (entry = readdir(list))) {
-		int pid, len = 0;
+		const int pid = image_pagemap_pid(entry->d_name);
 
-		if (sscanf(entry->d_name, "pagemap-%d.img%n", &pid, &len) == 1 && len && !entry->d_name[len])
+		if (pid)
 			err = load_task(landing, dirfd(list), pid, why);
 	}
 	closedir(list);
 	return err;
 }
 
-static bool is_in_round(const struct landing *landing, int pid, unsigned int round)
+const struct landing_source *landing_source(const struct landing *landing, int pid, unsigned int round)
 {
 	for (size_t i = 0; i < landing->nr_sources; i++) {
 		if (landing->sources[i].pid == pid && landing->sources[i].round == round)
-			return true;
+			return &landing->sources[i];
 	}
-	return false;
+	return NULL;
 }
 
 /* The tasks that have not been in this round: if there is one with such a pid later, it has no parent. */
 static void drop_ended(struct landing *landing)
 {
 	for (size_t i = 0; i < landing->pool.nr; i++) {
-		if (!is_in_round(landing, landing->pool.tasks[i].pid, landing->rounds))
+		if (!landing_source(landing, landing->pool.tasks[i].pid, landing->rounds))
 			pool_drop(&landing->pool.tasks[i]);
 	}
 }

@@ -74,17 +74,6 @@ static int weigh(struct fold *fold, const struct image_run *run, uint64_t start,
 	return 0;
 }
 
-static const struct landing_source *source_of(const struct fold *fold, unsigned int round)
-{
-	for (size_t i = 0; i < fold->landing->nr_sources; i++) {
-		const struct landing_source *source = &fold->landing->sources[i];
-
-		if (source->pid == fold->task->pid && source->round == round)
-			return source;
-	}
-	return NULL;
-}
-
 static int file_of(struct fold *fold, const struct landing_source *source)
 {
 	int *fd = &fold->files[source->round];
@@ -115,15 +104,17 @@ static int write_pages(const struct fold *fold, int fd, uint64_t start, uint64_t
 
 static int put_back(struct fold *fold, const struct image_run *run, uint64_t start, uint64_t end, unsigned int round)
 {
-	const struct landing_source *source = replaces(fold, round) ? source_of(fold, round) : NULL;
+	const struct landing_source *source;
 	const struct image_run *old;
-	int fd = source ? file_of(fold, source) : -1, err = 0;
+	int fd, err = 0;
 
 	(void)run;
 	if (!replaces(fold, round))
 		return 0;
+	source = landing_source(fold->landing, fold->task->pid, round);
+	fd = source ? file_of(fold, source) : -ENOENT;
 	if (fd < 0)
-		return source ? fd : -ENOENT;
+		return fd;
 	for (uint64_t at = start, stop; !err && at < end; at = stop) {
 		const size_t i = image_runs_find(&source->runs, at);
 

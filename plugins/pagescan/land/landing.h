@@ -49,8 +49,8 @@ struct landing_task {
 };
 
 /*
- * Initialise with zeros. @paths: of each round's directory. @verify: compare what is given with the images. @mark: a byte that a fork which nobody told us
- * of sets to 0 in the child; then nothing is here.
+ * Initialise with zeros. @paths: of each round's directory. @verify: compare what is given with the images. @mark: a byte
+ * that a fork which nobody told us of sets to 0 in the child; then nothing is here.
  */
 struct landing {
 	struct pool pool;
@@ -71,6 +71,9 @@ struct landing {
  * empty then, and stays so: -ENOMEM if there is not enough memory in the machine, too.
  */
 int landing_load(struct landing *landing, const char *path, uint64_t *bytes, struct reason *why);
+
+/* The pages of the task @pid in a round, the landing's own; NULL: it was not in that round. */
+const struct landing_source *landing_source(const struct landing *landing, int pid, unsigned int round);
 
 /*
  * The last images are complete in @path: load them, too, where something is held ready, and drop what they do not have.

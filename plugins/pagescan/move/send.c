@@ -310,17 +310,12 @@ static int send_file(struct send *send, int dir, const char *name, struct reason
 
 int send_directory(struct send *send, int dir, bool live, enum wire_type type, struct reason *why)
 {
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
+	DIR *list = image_list(dir, ".");
 	const struct dirent *entry;
 	int err = 0;
 
-	if (!list) {
-		reason_set(why, 0, "cannot read the images: %s", strerror(errno));
-		if (copy >= 0)
-			close(copy);
-		return -EIO;
-	}
+	if (!list)
+		return reason_set(why, -EIO, "cannot read the images: %s", strerror(errno));
 	while (!err && (entry = readdir(list))) {
 		const char *name = entry->d_name;
 

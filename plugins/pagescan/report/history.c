@@ -18,20 +18,9 @@
 #include "image/image.h"
 #include "image/visit.h"
 
-/* The directory @path in @at, as a list, or NULL. */
-static DIR *list_open(int at, const char *path)
-{
-	int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (!list && fd >= 0)
-		close(fd);
-	return list;
-}
-
 int history_each_image(int dir, int (*visit)(void *ctx, const char *name, uint64_t id, bool shared), void *ctx)
 {
-	DIR *list = list_open(dir, ".");
+	DIR *list = image_list(dir, ".");
 	const struct dirent *entry;
 	int err = 0;
 
@@ -97,7 +86,7 @@ static int open_last(int top)
 
 	if (dir != -ENOENT)
 		return dir;
-	list = list_open(top, ".");
+	list = image_list(top, ".");
 	while (list && (entry = readdir(list))) {
 		char *end;
 		unsigned long number = strtoul(entry->d_name, &end, 10);
