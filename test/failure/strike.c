@@ -5,14 +5,15 @@
  *
  * STRIKE="CALL|TEXT|N|WHAT": at the N-th call of CALL whose subject contains TEXT, do WHAT: "stop" raises SIGSTOP
  * before the call, so that the test can look around, kill or go on; a number fails the call with that errno. The
- * subject is the bytes of a write (a line of criu's log), the path of openat, the new path of renameat; of an ioctl the
- * kind, "read" and "protect" for PAGEMAP_SCAN, "register"; of sendmsg the peer's path and the message's second word
- * (the operation, if it is a keeper's); of syscall() and ptrace the number and a full stop; of splice its name; of pwrite
- * the file.
+ * subject is the bytes of a write (a line of criu's log), "r", "w" or "rw" and the path of openat, the new path of
+ * renameat; of an ioctl the kind, "read" and "protect" for PAGEMAP_SCAN, "register"; of sendmsg the peer's path and the
+ * message's second word (the operation, if it is a keeper's); of syscall() and ptrace the number and a full stop; of
+ * splice its name; of pwrite the file.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -111,6 +112,8 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
 
 int openat(int dir, const char *path, int flags, ...)
 {
+	static const char *const how[] = { [O_RDONLY] = "r", [O_WRONLY] = "w", [O_RDWR] = "rw", [O_ACCMODE] = "" };
+	char subject[PATH_MAX];
 	mode_t mode = 0;
 	va_list args;
 
@@ -118,7 +121,8 @@ int openat(int dir, const char *path, int flags, ...)
 	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
 		mode = va_arg(args, mode_t);
 	va_end(args);
-	return struck_text("openat", path) ? -1 : next(openat)(dir, path, flags, mode);
+	snprintf(subject, sizeof(subject), "%s %s", how[flags & O_ACCMODE], path);
+	return struck_text("openat", subject) ? -1 : next(openat)(dir, path, flags, mode);
 }
 
 int openat64(int dir, const char *path, int flags, ...) __attribute__((alias("openat")));
