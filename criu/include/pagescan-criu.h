@@ -34,7 +34,7 @@
  *   let go, and no restore begins without it                        completed at "stats-dump", or the inventory removed
  *   its entries ascend, each behind its length, as in 4.0 to 4.2    image/entries.c: the dump fails
  *   how pages are packed in the pages files of the parent           a field, a flag or a version that is not known: the
- *   is known here, and to a criu that leaves pages to it            round is a full one (round.c, image_check_parent)
+ *   is known here, and to a criu that leaves pages to it            round is a full one (round.c, image_check_pages)
  *   page_in_parent(false) tells whether clean pages are left to     missing: all are told; if it is wrong the images are
  *   the parent at all                                               right all the same
  *   cnt_add() counts pages for stats-dump                           missing: they are not counted
@@ -44,7 +44,7 @@
  *   it knows the hook PAUSE_DEVICES, as it does from 4.0 on         the size of its table of hooks (plugin.c)
  */
 /*
- * And in `criu restore`, by bind/landing.c and land/place.c. Where a check fails the memory that is held ready is not
+ * And in `criu restore`, by bind/landing.c, bind/locks.c and land/place.c. Where a check fails the memory that is held ready is not
  * used: CRIU maps and reads its own.
  *
  *   it imports mmap, mremap, preadv and syscall from libc           slots_find (landing.c)
@@ -63,6 +63,8 @@
  *   a task maps memory of its own outside the region when it has    without it no line tells what was held ready
  *   its pages (sigreturn_restore)                                   (landing.c)
  *   the restorer unmaps all but that region (unmap_old_vmas)        test/zdtm: no area is there that was not before
+ *   takes locks on files by fcntl(F_SETLKW) and flock(2) from       without them it waits for a lock as it would alone
+ *   libc, in the tasks (file-lock.c, restore_file_lock)             (locks.c)
  *   `criu swrk FD` (crtools.c) finds a request at FD, whose type  what is no request to restore is not waited for: criu
  *   is its field 1, RESTORE being 2 (rpc.proto)                    restores from an empty directory, and fails
  *   as a service it runs the scripts of its configuration, too,    pagescan migrate and receive: CRIU 4.0, and a criu that

@@ -89,6 +89,11 @@ def parse_args(description):
     return parser.parse_args()
 
 
+def build_programs():
+    if subprocess.run(['make', '-s', '-C', kit.HERE, f'O={kit.PROGRAMS}']).returncode:
+        sys.exit('the programs of the tests cannot be built')
+
+
 def main(suite, description, build=None, timeout=CASE_TIMEOUT, conclude=None):
     """Run the cases that are registered by now, each for `timeout` seconds at most, after `build` and before `conclude`;
     the exit status."""

@@ -6,7 +6,7 @@
  * round. `victim DIR [ROLE...]`: writes its memory all the time; "child" makes a second process that does the same,
  * "leftover" has an unused userfaultfd, as a criu leaves it that was killed, "sequence" is stopped in a restartable
  * sequence, "aio" could read asynchronously, "direct" past the page tables, "disk" likewise
- * from /run/disk/file, on a disk that the test has made.
+ * from /run/disk/file, on a disk that the test has made; "lockf" and "flock" hold a lock on DIR/locked.
  * SIGUSR1: write one more class of pages. SIGUSR2: verify every byte, write the verdict to DIR/verdict.N. SIGTERM: the same,
  * and exit 0 or 1.
  * DIR/status is shared with the test and outlives dump and restore.
@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/aio_abi.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -321,6 +323,14 @@ static bool has_role(char **argv, const char *role)
 	return *argv;
 }
 
+static int open_locked(void)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/locked", dir);
+	return open(path, O_RDWR | O_CREAT, 0600);
+}
+
 int main(int argc, char **argv)
 {
 	bool with_child = has_role(argv, "child");
@@ -341,6 +351,10 @@ int main(int argc, char **argv)
 		die("O_DIRECT");
 	if (has_role(argv, "disk") && open("/run/disk/file", O_RDONLY | O_DIRECT) < 0)
 		die("O_DIRECT of /run/disk/file");
+	if (has_role(argv, "lockf") && lockf(open_locked(), F_LOCK, 0))
+		die("lockf");
+	if (has_role(argv, "flock") && flock(open_locked(), LOCK_EX))
+		die("flock");
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	page_words = page_size / sizeof(uint64_t);
 	sigemptyset(&signals);

@@ -184,6 +184,17 @@ def restore_that_fails(t):
         check('criu restore failed at the destination' in run.err, f'it says {run.err}')
 
 
+@variants(lockf=('lockf', []), flock=('flock', []), cold=('lockf', ['--no-warm']))
+def lock_that_the_source_has(t, how):
+    """Both hosts see the file. criu would wait for the lock until the source ends, which waits for criu."""
+    role, options = how
+    with Moving(t, role) as m:
+        run = m.start(*options, criu=['--file-locks'])
+        ends_in(m, run, 'a')
+        log = read_text(m.images('last/restore-plain.log'))
+        check(f'pagescan: {m.traveller.path("locked")} is locked' in log, f'criu says {log}')
+
+
 @case
 def script_of_the_users_that_fails(t):
     """criu lets the processes go on, though they run at the destination."""

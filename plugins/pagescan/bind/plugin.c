@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, landing, service, slots, smaps, criu, probe, keeper.
+ * mechanism. Calls device, landing, locks, service, slots, smaps, criu, probe, keeper.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
@@ -14,6 +14,7 @@
 
 #include "device.h"
 #include "landing.h"
+#include "locks.h"
 #include "log.h"
 #include "service.h"
 #include "smaps.h"
@@ -129,7 +130,8 @@ static bool wait_for_images(int argc, char **argv)
 	if (!sock)
 		return false;
 	slots_main_program(&elf);
-	if (service_restores(argc, argv))
+	locks_bind(&elf);
+	if (*sock && service_restores(argc, argv))
 		landing_wait(landing_socket(sock), &elf);
 	unsetenv(LAND_VARIABLE);
 	return true;

@@ -85,7 +85,7 @@ static int exec_runtime_restore(const struct restore *restore, bool warm)
 static void become_criu(const struct restore *restore, bool warm, int sock)
 {
 	int null = open("/dev/null", O_RDWR);
-	char where[32];
+	char where[32] = "";
 
 	dup2(null, STDIN_FILENO);
 	dup2(STDERR_FILENO, STDOUT_FILENO);
@@ -93,12 +93,11 @@ static void become_criu(const struct restore *restore, bool warm, int sock)
 		close(null);
 	setsid();
 	signal(SIGPIPE, SIG_DFL);
-	if (restore->container.name)
+	if (sock >= 0 && restore->container.name)
 		snprintf(where, sizeof(where), "%d:%d", getppid(), sock);
-	else
+	else if (sock >= 0)
 		snprintf(where, sizeof(where), "%d", sock);
-	if (sock >= 0)
-		setenv(LAND_VARIABLE, where, 1);
+	setenv(LAND_VARIABLE, where, 1);
 	_exit(restore->container.name ? exec_runtime_restore(restore, warm) : exec_criu_restore(restore, warm));
 }
 
