@@ -312,13 +312,17 @@ bool op_move(const struct self *me)
 	return true;
 }
 
-/* MREMAP_DONTUNMAP: the pages move, the area stays. Shared ones would be there twice. */
+/*
+ * MREMAP_DONTUNMAP: the pages move, the area stays. Shared ones would be there twice. Memory that KSM may merge is
+ * taken from it first: where several areas are moved by one call, a kernel loses those before it (docs/trust.md, seed 5055).
+ */
 bool op_move_and_keep(const struct self *me)
 {
 	struct page *pages = me->thread->pages;
 	unsigned int first, nr, place;
 
-	if (!find_area(me, &first, &nr) || !is_private(&pages[first]) || !find_place(me, first, nr, nr, &place))
+	if (!find_area(me, &first, &nr) || !is_private(&pages[first]) || !find_place(me, first, nr, nr, &place) ||
+	    madvise(page_addr(me, first), nr * page_size, MADV_UNMERGEABLE))
 		return false;
 	if (!remap(me, first, nr, place, nr, MREMAP_DONTUNMAP)) {
 		unmap(me, first, nr, OP_move_and_keep);
