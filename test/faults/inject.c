@@ -93,11 +93,15 @@
 	X(ioctl, -1, EPERM)                  \
 	X(json_array, 0, ENOMEM)             \
 	X(json_array_append_new, -1, ENOMEM) \
+	X(json_dumpfd, -1, ENOSPC)           \
 	X(json_dumpf, -1, ENOSPC)            \
 	X(json_integer, 0, ENOMEM)           \
+	X(json_loadfd, 0, EIO)               \
 	X(json_object, 0, ENOMEM)            \
 	X(json_object_set_new, -1, ENOMEM)   \
 	X(json_string, 0, ENOMEM)            \
+	X(json_stringn_nocheck, 0, ENOMEM)   \
+	X(linkat, -1, EROFS)                 \
 	X(listen, -1, EADDRINUSE)            \
 	X(lseek, -1, EIO)                    \
 	X(malloc, 0, ENOMEM)                 \
