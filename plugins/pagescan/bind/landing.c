@@ -135,8 +135,9 @@ static void answer(int sock, char kind, const char *text)
 	char packet[sizeof(struct reason) + 1];
 	const int len = snprintf(packet, sizeof(packet), "%c%s", kind, text);
 
-	/* Who does not listen has closed, which is seen next. */
-	(void)send(sock, packet, (size_t)len, MSG_NOSIGNAL);
+	/* Who waits for an answer that does not come sees the end of this process instead. */
+	if (send(sock, packet, (size_t)len, MSG_NOSIGNAL) < 0)
+		_exit(EXIT_FAILURE);
 }
 
 /* The next packet, as a string. Returns false if there is none. */
