@@ -208,6 +208,43 @@ static void only_what_is_meant_for_it_goes_to_a_child(void **state)
 	pool_drop(&task);
 }
 
+/* Small pages stay, as to unmap them takes its time. */
+static void what_is_let_go_of_is_not_inherited_again(void **state)
+{
+	struct pool_task task = { .pid = 7 };
+	const unsigned char *at;
+
+	(void)state;
+	assert_int_equal(pool_map(&task, BASE, BASE + 4 * PAGE, 0), 0);
+	put(&task, BASE, BASE + 4 * PAGE, 'x', 1);
+	at = pool_find(&task, BASE, BASE + 4 * PAGE, 0);
+	pool_inherit(&task, true);
+	pool_let_go(&task);
+	assert_int_equal(task.pid, 7);
+	assert_null(pool_find(&task, BASE, BASE + 4 * PAGE, 0));
+	assert_int_equal(*at, 'x');
+	assert_false(child_has((void *)(uintptr_t)at));
+	munmap((void *)(uintptr_t)at, 4 * PAGE);
+}
+
+/* The first write of the one whose they are would split them. */
+static void huge_pages_are_unmapped_when_they_are_let_go_of(void **state)
+{
+	struct pool_task task = { 0 };
+	unsigned char *at, here;
+
+	(void)state;
+	assert_int_equal(pool_map(&task, BASE, BASE + 2 * HUGE, POOL_HUGEPAGE), 0);
+	put(&task, BASE, BASE + HUGE, 'x', 1);
+	put(&task, BASE + HUGE, BASE + HUGE + PAGE, 'y', 1);
+	at = pool_find(&task, BASE, BASE + 2 * HUGE, POOL_HUGEPAGE);
+	/* Small pages, of the second one. */
+	assert_int_equal(madvise(at + HUGE + PAGE, PAGE, MADV_DONTNEED), 0);
+	pool_let_go(&task);
+	assert_int_equal(mincore(at, PAGE, &here), -1);
+	munmap(at, 2 * HUGE);
+}
+
 /* Random maps and pages against a plain list. */
 static void it_agrees_with_a_plain_list(void **state)
 {
@@ -266,6 +303,8 @@ int main(void)
 		cmocka_unit_test(tasks_with_the_same_addresses_do_not_meet),
 		cmocka_unit_test(dropped_pages_are_gone),
 		cmocka_unit_test(only_what_is_meant_for_it_goes_to_a_child),
+		cmocka_unit_test(what_is_let_go_of_is_not_inherited_again),
+		cmocka_unit_test(huge_pages_are_unmapped_when_they_are_let_go_of),
 		cmocka_unit_test(it_agrees_with_a_plain_list),
 	};
 

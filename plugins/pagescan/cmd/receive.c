@@ -256,6 +256,16 @@ static int from_criu(struct receiver *receiver, struct reason *why)
 	return err;
 }
 
+static void split(const struct receiver *receiver)
+{
+	int last = openat(receiver->dir, "last", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (last < 0)
+		return;
+	restore_split(&receiver->restore, last);
+	close(last);
+}
+
 /* criu has ended. A warm one that ends before anything was restored is no reason to give up. */
 static int criu_has_ended(struct receiver *receiver, struct reason *why)
 {
@@ -269,6 +279,8 @@ static int criu_has_ended(struct receiver *receiver, struct reason *why)
 			(void)wire_send(&receiver->wire, WIRE_RUNNING, NULL, 0, NULL, 0, why);
 		(void)verdict_change(receiver->dir, VERDICT_RUNNING);
 		receiver->state = RUNS;
+		if (receiver->warm)
+			split(receiver);
 		return 0;
 	}
 	if (receiver->state == TAKES_ROUNDS)
@@ -504,6 +516,13 @@ int cmd_receive(int argc, char **argv)
 		receiver.path = path;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	receiver.restore = (struct restore){ receiver.path, argv + optind, argc - optind, container, -1, -1, -1, -1 };
+	receiver.restore = (struct restore){ .path = receiver.path,
+					     .options = argv + optind,
+					     .nr_options = argc - optind,
+					     .container = container,
+					     .pid = -1,
+					     .sock = -1,
+					     .far = -1,
+					     .root = -1 };
 	return receive(&receiver);
 }

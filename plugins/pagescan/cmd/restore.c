@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * restore.c - start `criu restore` and talk to it while it waits. Calls container, hook, identity, tree, exec_criu, the
- * kernel.
+ * restore.c - start `criu restore` and talk to it while it waits. Calls container, hook, identity, tree, huge,
+ * image, exec_criu, the kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,8 @@
 #include "bind/landing.h"
 #include "cmd.h"
 #include "copy/tree.h"
+#include "image/read.h"
+#include "land/huge.h"
 #include "move/hook.h"
 #include "restore.h"
 #include "track/identity.h"
@@ -226,8 +228,26 @@ bool restore_is_held(const struct restore *restore, int script)
 
 void restore_watch(struct restore *restore, int root)
 {
+	restore->first = root;
 	if (status_of(root, "NSpid") == 1) /* pid_namespaces(7) */
 		restore->root = (int)syscall(SYS_pidfd_open, root, 0);
+}
+
+void restore_split(const struct restore *restore, int dir)
+{
+	struct tree tree = { 0 };
+
+	if (restore->first)
+		(void)tree_read(&tree, restore->first);
+	for (size_t i = 0; i < tree.nr; i++) {
+		struct image_areas areas = { 0 };
+
+		/* One that is new since then has no image, or that of another; its memory is its parent's. */
+		if (!image_read_areas(dir, status_of(tree.v[i].pid, "NSpid"), &areas))
+			huge_split(tree.v[i].pid, &areas);
+		image_areas_fini(&areas);
+	}
+	tree_fini(&tree);
 }
 
 bool restore_has_left_none(const struct restore *restore)

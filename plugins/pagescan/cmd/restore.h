@@ -15,8 +15,8 @@
  * @path: the directory of all rounds, in which `last` will be what is restored. @options: criu's, after its own; the
  * caller's. @container: restored by its runtime, whose options they are then; without a name: there is none. @pid: criu or
  * the runtime, or -1. @sock: how a warm one is told of rounds, -1 for a plain one. bind/landing.h has the words. @far: its
- * other end, where a runtime's criu has to take it from here; otherwise -1. @root: a pidfd of the first process of what
- * is restored, where all others end with it; or -1.
+ * other end, where a runtime's criu has to take it from here; otherwise -1. @first: the pid of the first process of what
+ * is restored, when all is. @root: a pidfd of it, where all others end with it; or -1.
  */
 struct restore {
 	const char *path;
@@ -26,6 +26,7 @@ struct restore {
 	pid_t pid;
 	int sock;
 	int far;
+	int first;
 	int root;
 };
 
@@ -61,6 +62,9 @@ bool restore_is_held(const struct restore *restore, int script);
 
 /* All is restored, @root being the root's pid. */
 void restore_watch(struct restore *restore, int root);
+
+/* The processes run: the huge pages in which their memory came (land/huge.h) are split. @dir: of the last images. */
+void restore_split(const struct restore *restore, int dir);
 
 /* The restore has come to nothing: is it sure that nobody of what was restored is left? */
 bool restore_has_left_none(const struct restore *restore);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fill.c - rounds of images into the pool, and the pool into agreement with the last images. Calls pool, outline, fold,
- * image, the kernel.
+ * fill.c - rounds of images into the pool, and the pool into agreement with the last images. Calls pool, huge, outline,
+ * fold, image, the kernel.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <pagescan.h>
 
 #include "fold.h"
+#include "huge.h"
 #include "image/image.h"
 #include "landing.h"
 #include "outline.h"
@@ -23,7 +24,10 @@
 /* Of the memory that the kernel calls available, what is left to others: a sixteenth. */
 #define LEAVE 16
 
-/* One task's pages of one round on their way. @folds: a page that is there stays of the round that it is of. */
+/*
+ * One task's pages of one round on their way. @folds: a page that is there stays of the round that it is of. @small: huge
+ * pages are not to be had.
+ */
 struct load {
 	struct landing *landing;
 	struct pool_task *task;
@@ -31,6 +35,7 @@ struct load {
 	struct outline outline;
 	int pages;
 	bool folds;
+	bool small;
 };
 
 static const char *what_is_wrong(int err)
@@ -63,16 +68,41 @@ static uint64_t present_bytes(const struct image_runs *runs)
 	return bytes;
 }
 
+/* Can the task's pages at @at, @len bytes from there on being to come, be one huge page? */
+static bool can_be_huge(const struct load *load, uint64_t at, size_t len)
+{
+	return !load->small && len >= HUGE_BYTES && !(at % HUGE_BYTES) &&
+	       pool_next(load->task, at, at + HUGE_BYTES) == at + HUGE_BYTES;
+}
+
+/* As much as comes at once. Returns bytes or a negative errno. */
+static ssize_t read_some(struct load *load, uint64_t start, void *at, size_t len, uint64_t offset)
+{
+	const size_t piece = HUGE_BYTES - start % HUGE_BYTES;
+	ssize_t got;
+
+	if (can_be_huge(load, start, len)) {
+		const int err = huge_read(load->pages, at, offset);
+
+		if (!err)
+			return HUGE_BYTES;
+		load->small = err == -EOPNOTSUPP;
+	}
+	/* The next piece may be a huge page. */
+	got = pread(load->pages, at, !load->small && len > piece ? piece : len, (off_t)offset);
+	return got < 0 ? -errno : got;
+}
+
 /* Read [start, end) of the task, which lies at @offset of the pages file and is mapped. */
-static int read_pages(const struct load *load, uint64_t start, uint64_t end, uint64_t offset)
+static int read_pages(struct load *load, uint64_t start, uint64_t end, uint64_t offset)
 {
 	while (start < end) {
 		size_t len = 0;
 		void *at = pool_at(load->task, start, end, &len);
-		ssize_t got = at ? pread(load->pages, at, len, (off_t)offset) : -1;
+		ssize_t got = at ? read_some(load, start, at, len, offset) : -EFAULT;
 
 		if (got <= 0)
-			return !at ? -EFAULT : got < 0 ? -errno : -EBADMSG;
+			return got < 0 ? (int)got : -EBADMSG;
 		start += (uint64_t)got;
 		offset += (uint64_t)got;
 	}
@@ -92,7 +122,7 @@ static int note_pages(const struct load *load, uint64_t start, uint64_t end)
 }
 
 /* The part of a run that lies in an area. */
-static int load_piece(const struct load *load, const struct image_run *run, const struct pool_range *area)
+static int load_piece(struct load *load, const struct image_run *run, const struct pool_range *area)
 {
 	const uint64_t start = run->start > area->start ? run->start : area->start;
 	const uint64_t end = run->end < area->end ? run->end : area->end;
@@ -106,7 +136,7 @@ static int load_piece(const struct load *load, const struct image_run *run, cons
 	return err ? err : note_pages(load, start, end);
 }
 
-static int load_runs(const struct load *load)
+static int load_runs(struct load *load)
 {
 	const struct image_runs *runs = &load->source.runs;
 	int err = 0;
@@ -264,6 +294,7 @@ static int load_directory(struct landing *landing, const char *path, struct reas
 			err = load_task(landing, dirfd(list), pid, why);
 	}
 	closedir(list);
+	huge_fini();
 	return err;
 }
 

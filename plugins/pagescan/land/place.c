@@ -65,8 +65,7 @@ void landing_fork_parent(struct landing *landing, int pid)
 
 		if (!task->here || !is_below(landing, task->pid, pid))
 			continue;
-		/* At once: a task that writes to a huge page which is mapped here, too, would have it split. */
-		pool_drop(pool_task(&landing->pool, task->pid, false));
+		pool_let_go(pool_task(&landing->pool, task->pid, false));
 		task->here = false;
 	}
 }
