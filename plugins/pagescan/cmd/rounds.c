@@ -207,7 +207,7 @@ static int decide(struct rounds *rounds, const struct live_result *result, bool 
 	const uint64_t bytes = result->pages.copied * pagescan_page_size();
 	struct written written;
 	struct reason why;
-	double pause;
+	double pause, copying;
 
 	if (result->copying && bytes >= TELLING_BYTES)
 		rounds->throughput = (double)bytes * 1e9 / (double)result->copying;
@@ -215,9 +215,12 @@ static int decide(struct rounds *rounds, const struct live_result *result, bool 
 		complain("%s", why.text);
 		return -EIO;
 	}
-	pause = converge_pause(&written, rounds->throughput) + rounds->extra_pause;
+	pause = converge_pause(&written, rounds->throughput, &copying) + rounds->extra_pause;
 	progress_round_done(live, result, &written, pause, rounds->throughput);
-	*verdict = converge_decide(&rounds->converge, pause);
+	*verdict = converge_decide(&rounds->converge, pause, copying);
+	/* Where time is short, none of it is spent on what is not needed. */
+	if (*verdict == CONVERGE_BETTER && rounds->timeout)
+		*verdict = CONVERGE_FITS;
 	return 0;
 }
 
@@ -242,7 +245,7 @@ static enum rounds_end make_rounds(struct rounds *rounds, const char **reason)
 	bool live = true;
 	int err = 0;
 
-	while (verdict == CONVERGE_GO_ON || err > 0) {
+	while (verdict == CONVERGE_GO_ON || verdict == CONVERGE_BETTER || err > 0) {
 		err = make_round(rounds, &result, &live);
 		*reason = timed_out ? "the time is over" : "interrupted";
 		if (err == -EINTR)

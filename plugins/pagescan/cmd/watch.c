@@ -106,7 +106,7 @@ static int look(struct watch *watch, double *since)
 	last = written;
 	if (!watch->passive)
 		last.written = (uint64_t)((double)written.written / seconds * LAST_ROUND_S);
-	print_look(watch, &written, seconds, converge_pause(&last, THROUGHPUT));
+	print_look(watch, &written, seconds, converge_pause(&last, THROUGHPUT, NULL));
 	return !watch->count || --watch->count > 0;
 }
 

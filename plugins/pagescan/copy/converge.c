@@ -17,25 +17,32 @@
 /* Rounds pay as long as each one makes the pause that much shorter. */
 #define GAIN	   0.9
 #define MIN_ROUNDS 3
+/* Beyond what is wanted they go on, as they stop nobody, as long as they take off that much of the limit. */
+#define WORTH 0.05
 
-double converge_pause(const struct written *written, double throughput)
+double converge_pause(const struct written *written, double throughput, double *copying)
 {
 	const double bytes = (double)(written->written + written->untracked + written->shared);
 	const double pages = (bytes + (double)written->clean) / (double)pagescan_page_size();
 
+	if (copying)
+		*copying = bytes / throughput;
 	return FREEZE_S + TASK_S * written->tasks + PAGE_S * pages + bytes / throughput;
 }
 
-enum converge_verdict converge_decide(struct converge *converge, double pause)
+enum converge_verdict converge_decide(struct converge *converge, double pause, double copying)
 {
+	const bool first = !converge->rounds++;
+	const bool enough = converge->max_rounds && converge->rounds >= converge->max_rounds;
+	const double worth = converge->limit * WORTH;
 	const double before = converge->shortest;
 
-	converge->rounds++;
-	if (converge->rounds == 1 || pause < before)
+	if (first || pause < before)
 		converge->shortest = pause;
 	if (pause <= converge->limit)
-		return CONVERGE_FITS;
-	if (converge->max_rounds && converge->rounds >= converge->max_rounds)
+		return !enough && copying > worth && (first || before - pause > worth) ? CONVERGE_BETTER :
+											 CONVERGE_FITS;
+	if (enough)
 		return CONVERGE_ENOUGH;
 	if (converge->rounds >= MIN_ROUNDS && pause > before * GAIN)
 		return CONVERGE_POINTLESS;

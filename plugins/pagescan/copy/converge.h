@@ -21,6 +21,7 @@ struct converge {
 enum converge_verdict {
 	CONVERGE_GO_ON,
 	CONVERGE_FITS,	    /* the pause is within the limit */
+	CONVERGE_BETTER,    /* so it is, and another round would make it shorter */
 	CONVERGE_POINTLESS, /* another round would not make it shorter */
 	CONVERGE_ENOUGH,    /* these were @max_rounds */
 };
@@ -28,11 +29,11 @@ enum converge_verdict {
 /*
  * Seconds that a dump would stop the tree for now, until its images are complete: the fixed price of a freeze, for each
  * task, for each page that is looked at, and the bytes to copy at @throughput, bytes a second. Shared memory counts as
- * often as it is mapped, so it is no less than that.
+ * often as it is mapped, so it is no less than that. *copying, if it is not NULL: the part of it that is for the bytes.
  */
-double converge_pause(const struct written *written, double throughput);
+double converge_pause(const struct written *written, double throughput, double *copying);
 
-/* A round is over, after which a dump would take @pause seconds. */
-enum converge_verdict converge_decide(struct converge *converge, double pause);
+/* A round is over, after which a dump would take @pause seconds, @copying of them for what has been written since. */
+enum converge_verdict converge_decide(struct converge *converge, double pause, double copying);
 
 #endif
