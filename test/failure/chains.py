@@ -51,6 +51,18 @@ def good_chain_of_two_processes(t):
 
 
 @case
+def not_the_last_after_all(t):
+    """Criu is told that the processes end with its dump, so nothing is protected; but they go on."""
+    begin(t)
+    t.snapshot('2', '1', env={'PAGESCAN_LAST': '1'}).incremental()
+    t.victim.touch()
+    t.snapshot('3', '1', env={'PAGESCAN_LAST': '1'}).incremental()
+    t.victim.touch()
+    t.pre_dump('4', '3').full(NO_RECORD)
+    end(t, '4')
+
+
+@case
 def older_parent(t):
     """A directory is skipped: what was written before its round counts as clean by now."""
     begin(t)

@@ -169,7 +169,7 @@ void round_reset(struct round_task *task)
 	struct epoch_record record;
 	int err;
 
-	if (!task->visible || task->tracker.uffd < 0 || task->reset)
+	if (!task->visible || task->tracker.uffd < 0 || task->reset || getenv(LAST_VARIABLE))
 		return;
 	task->reset = true;
 	err = tracker_reset(&task->tracker, &record, &summary);

@@ -10,6 +10,8 @@
 #include "audit/audit.h"
 #include "track/tracker.h"
 
+#define LAST_VARIABLE "PAGESCAN_LAST"
+
 /*
  * A task of the round, which owns it. @visible: the tracker could look at its memory; else all that is known is "in
  * doubt dirty". @reset: CRIU has reset it, and its snapshot is empty. @verify: answers are held against @audit
@@ -38,7 +40,11 @@ struct round_task *round_task_seized(int proc_dir, const struct identity *id, co
 /* The task with this pid, which stays the round's; NULL if it is not in the round. */
 struct round_task *round_find(int pid);
 
-/* CRIU resets tracking of the task, whose pages are in CRIU's pipes or images by now. A second reset does nothing. */
+/*
+ * CRIU resets tracking of the task, whose pages are in CRIU's pipes or images by now. A second reset does nothing; nor does
+ * any if the processes end with this dump, as LAST_VARIABLE in the environment says: protecting all memory for nobody would
+ * be a part of the pause that grows with it. If they go on all the same, the epoch is that of the parent images still.
+ */
 void round_reset(struct round_task *task);
 
 /* CRIU could not read [start, end), bytes, whole pages, of a task after it let it run again: they are dirty. */

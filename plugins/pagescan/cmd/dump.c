@@ -51,7 +51,6 @@ struct dump {
 	struct rounds rounds;
 	struct page_server page_server;
 	struct server server;
-	bool leave_running;
 	bool json;
 };
 
@@ -90,7 +89,7 @@ static int cancel(const struct dump *dump, const char *reason)
 
 static int last_dump(struct dump *dump, enum rounds_end end, const char *reason)
 {
-	char *const options[] = { dump->leave_running ? (char *)"--leave-running" : NULL, NULL };
+	char *const options[] = { dump->rounds.leave_running ? (char *)"--leave-running" : NULL, NULL };
 	struct rounds *rounds = &dump->rounds;
 	struct image_stats stats = { 0 };
 	char last[16];
@@ -155,7 +154,7 @@ static bool take_option(struct dump *dump, int option)
 		dump->page_server.port = optarg;
 		return true;
 	case LEAVE:
-		dump->leave_running = true;
+		dump->rounds.leave_running = true;
 		return true;
 	case JSON:
 		dump->json = true;

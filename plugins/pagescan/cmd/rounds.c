@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bind/round.h"
 #include "cmd.h"
 #include "copy/tree.h"
 #include "image/image.h"
@@ -99,6 +100,8 @@ pid_t rounds_start_criu(const struct rounds *rounds, const char *action, char *c
 		setsid();
 		/* What it prints is not for our stdout. */
 		dup2(STDERR_FILENO, STDOUT_FILENO);
+		if (!strcmp(action, "dump") && !rounds->leave_running)
+			setenv(LAST_VARIABLE, "1", 1);
 		if (rounds->container.name)
 			_exit(exec_checkpoint(rounds, action, path, rounds->round > 1 ? parent : NULL));
 		if (rounds->server)

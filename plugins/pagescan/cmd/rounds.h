@@ -18,7 +18,7 @@
  * none. @dir and @images: the directory of all rounds, open, and its path, for messages
  * and criu. @round: the last one that was begun. @timeout: seconds for all rounds, 0 for no limit; then the dump is
  * forced or cancelled. @throughput: bytes a second, as measured so far. @extra_pause: seconds that a pause takes beyond
- * a dump's.
+ * a dump's. @leave_running: the processes go on after the dump.
  *
  * Where they are not NULL: @open is called when a round begins in directory @dir and tells its sink, which is @files
  * otherwise; @close when it is over, with its result; it may find that another round is wanted before the dump (1).
@@ -39,6 +39,7 @@ struct rounds {
 	struct copy_plan plan;
 	double throughput;
 	double extra_pause;
+	bool leave_running;
 	struct files files;
 	int (*open)(struct rounds *rounds, int dir);
 	int (*close)(struct rounds *rounds, int dir, int result);
