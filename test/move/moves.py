@@ -23,6 +23,8 @@ def moves(t, roles):
         check(not run.err, f'it says {run.err}')
         check('downtime:' in run.out, f'no word of the downtime: {run.out}')
         m.warm()
+        # What came in huge pages and was not on such is split when it runs.
+        wait(lambda: m.traveller.huge_kib('b') <= huge, 'small pages')
         there = m.traveller.huge_kib('b')
         # A child's areas where its parent has some are copied by criu, and what it writes there splits huge pages.
         check(roles or there >= huge > 0, f'huge pages: {huge} KiB before, {there} after')

@@ -256,16 +256,6 @@ static int from_criu(struct receiver *receiver, struct reason *why)
 	return err;
 }
 
-static void split(const struct receiver *receiver)
-{
-	int last = openat(receiver->dir, "last", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (last < 0)
-		return;
-	restore_split(&receiver->restore, last);
-	close(last);
-}
-
 /* criu has ended. A warm one that ends before anything was restored is no reason to give up. */
 static int criu_has_ended(struct receiver *receiver, struct reason *why)
 {
@@ -280,7 +270,7 @@ static int criu_has_ended(struct receiver *receiver, struct reason *why)
 		(void)verdict_change(receiver->dir, VERDICT_RUNNING);
 		receiver->state = RUNS;
 		if (receiver->warm)
-			split(receiver);
+			restore_split(&receiver->restore);
 		return 0;
 	}
 	if (receiver->state == TAKES_ROUNDS)

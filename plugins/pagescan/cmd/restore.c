@@ -233,11 +233,15 @@ void restore_watch(struct restore *restore, int root)
 		restore->root = (int)syscall(SYS_pidfd_open, root, 0);
 }
 
-void restore_split(const struct restore *restore, int dir)
+void restore_split(const struct restore *restore)
 {
 	struct tree tree = { 0 };
+	char path[4096];
+	int dir;
 
-	if (restore->first)
+	snprintf(path, sizeof(path), "%s/last", restore->path);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0 && restore->first)
 		(void)tree_read(&tree, restore->first);
 	for (size_t i = 0; i < tree.nr; i++) {
 		struct image_areas areas = { 0 };
@@ -248,6 +252,8 @@ void restore_split(const struct restore *restore, int dir)
 		image_areas_fini(&areas);
 	}
 	tree_fini(&tree);
+	if (dir >= 0)
+		close(dir);
 }
 
 bool restore_has_left_none(const struct restore *restore)

@@ -63,8 +63,8 @@ bool restore_is_held(const struct restore *restore, int script);
 /* All is restored, @root being the root's pid. */
 void restore_watch(struct restore *restore, int root);
 
-/* The processes run: the huge pages in which their memory came (land/huge.h) are split. @dir: of the last images. */
-void restore_split(const struct restore *restore, int dir);
+/* The processes run: the huge pages in which their memory came (land/huge.h) are split. */
+void restore_split(const struct restore *restore);
 
 /* The restore has come to nothing: is it sure that nobody of what was restored is left? */
 bool restore_has_left_none(const struct restore *restore);

@@ -37,12 +37,15 @@ struct uffdio_move {
 #define THP   "/sys/kernel/mm/transparent_hugepage/"
 #define BATCH 256
 
-/* @piece: HUGE_BYTES, aligned, advised. */
+static const struct pagescan_query huge_pages = { .required = PAGESCAN_HUGE };
+
+/* @piece: HUGE_BYTES, aligned, advised. @pagemap: our own. */
 static struct {
 	int uffd;
+	int pagemap;
 	char *map;
 	char *piece;
-} stage = { .uffd = -1 };
+} stage = { .uffd = -1, .pagemap = -1 };
 
 static bool says(const char *path, const char *what)
 {
@@ -79,7 +82,8 @@ static int begin(void)
 	stage.map = map;
 	stage.piece = map + (-(uintptr_t)map & (HUGE_BYTES - 1));
 	stage.uffd = open_uffd();
-	if (stage.uffd >= 0 && !madvise(stage.piece, HUGE_BYTES, MADV_HUGEPAGE))
+	stage.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (stage.uffd >= 0 && stage.pagemap >= 0 && !madvise(stage.piece, HUGE_BYTES, MADV_HUGEPAGE))
 		return 0;
 	huge_fini();
 	return -EOPNOTSUPP;
@@ -91,8 +95,25 @@ void huge_fini(void)
 		munmap(stage.map, 2 * HUGE_BYTES);
 	if (stage.uffd >= 0)
 		close(stage.uffd);
+	if (stage.pagemap >= 0)
+		close(stage.pagemap);
 	stage.map = NULL;
-	stage.uffd = -1;
+	stage.uffd = stage.pagemap = -1;
+}
+
+/*
+ * There may have been none. Small pages are not moved: that is no faster than to read them again, and kernels that lack "mm:
+ * userfaultfd: fix race of userfaultfd_move and swap cache" (of June 2025) can lose one that is about to be swapped.
+ */
+static bool is_huge(void)
+{
+	struct pagescan_regions regions = { 0 };
+	const uint64_t at = (uintptr_t)stage.piece;
+	const bool huge = !pagescan_walk(stage.pagemap, at, at + HUGE_BYTES, &huge_pages, &regions) &&
+			  pagescan_regions_bytes(&regions) == HUGE_BYTES;
+
+	pagescan_regions_fini(&regions);
+	return huge;
 }
 
 /* The area has to be registered for that, in which mode does not matter: nothing is protected. */
@@ -125,7 +146,7 @@ int huge_read(int fd, void *to, uint64_t offset)
 			err = len < 0 ? -errno : -EBADMSG;
 	}
 	if (!err)
-		err = move(to);
+		err = is_huge() ? move(to) : -EAGAIN;
 	if (err)
 		madvise(stage.piece, HUGE_BYTES, MADV_DONTNEED);
 	return err;
@@ -167,7 +188,6 @@ static void split(int pidfd, const struct pagescan_regions *huge)
 
 void huge_split(int pid, const struct image_areas *areas)
 {
-	static const struct pagescan_query query = { .required = PAGESCAN_HUGE };
 	const uint64_t advised = 1UL << MADV_HUGEPAGE, refused = 1UL << MADV_NOHUGEPAGE;
 	const bool always = says(THP "enabled", "[always]");
 	const int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -182,7 +202,7 @@ void huge_split(int pid, const struct image_areas *areas)
 
 		if (area->status & IMAGE_AREA_ANON_PRIVATE && !(area->flags & MAP_HUGETLB) &&
 		    (area->madv & refused || (!always && !(area->madv & advised))))
-			(void)pagescan_walk(pagemap, area->start, area->end, &query, &huge);
+			(void)pagescan_walk(pagemap, area->start, area->end, &huge_pages, &huge);
 	}
 	if (pidfd >= 0)
 		split(pidfd, &huge);
