@@ -44,8 +44,8 @@
  *   it knows the hook PAUSE_DEVICES, as it does from 4.0 on         the size of its table of hooks (plugin.c)
  */
 /*
- * And in `criu restore`, by bind/landing.c, bind/locks.c and land/place.c. Where a check fails the memory that is held ready is not
- * used: CRIU maps and reads its own.
+ * And in `criu restore`, by bind/landing.c, bind/locks.c and land/place.c. Where a check fails the memory that is held
+ * ready is not used: CRIU maps and reads its own.
  *
  *   it imports mmap, mremap, preadv and syscall from libc           slots_find (landing.c)
  *   tasks are made by syscall(clone3) with the pid of the image     a task that was made otherwise has no memory of ours

@@ -102,8 +102,9 @@ void huge_fini(void)
 }
 
 /*
- * There may have been none. Small pages are not moved: that is no faster than to read them again, and kernels that lack "mm:
- * userfaultfd: fix race of userfaultfd_move and swap cache" (of June 2025) can lose one that is about to be swapped.
+ * There may have been none. Small pages are not moved: that is no faster than to read them again, and kernels that lack
+ * "mm: userfaultfd: fix race of userfaultfd_move and swap cache" (of June 2025) can lose one that is about to be
+ * swapped.
  */
 static bool is_huge(void)
 {
@@ -152,9 +153,23 @@ int huge_read(int fd, void *to, uint64_t offset)
 	return err;
 }
 
+void huge_unmap(uint64_t start, uint64_t end)
+{
+	const int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct pagescan_regions huge = { 0 };
+
+	if (pagemap < 0 || pagescan_walk(pagemap, start, end, &huge_pages, &huge))
+		munmap((void *)start, end - start);
+	for (size_t i = 0; i < huge.nr; i++)
+		munmap((void *)huge.v[i].start, huge.v[i].end - huge.v[i].start);
+	pagescan_regions_fini(&huge);
+	if (pagemap >= 0)
+		close(pagemap);
+}
+
 /*
- * The pages of another process are split by advice for a part of one (mm/madvise.c, madvise_cold_or_pageout_pte_range): that
- * one page of each is cold is all that is said.
+ * The pages of another process are split by advice for a part of one (mm/madvise.c, madvise_cold_or_pageout_pte_range):
+ * that one page of each is cold is all that is said.
  */
 static void advise(int pidfd, const struct iovec *parts, size_t nr)
 {
@@ -178,12 +193,13 @@ static void split(int pidfd, const struct pagescan_regions *huge)
 	for (size_t i = 0; i < huge->nr; i++) {
 		for (uint64_t at = huge->v[i].start; at < huge->v[i].end; at += HUGE_BYTES) {
 			parts[nr++] = (struct iovec){ (void *)at, pagescan_page_size() };
-			if (nr == BATCH || (i + 1 == huge->nr && at + HUGE_BYTES >= huge->v[i].end)) {
+			if (nr == BATCH) {
 				advise(pidfd, parts, nr);
 				nr = 0;
 			}
 		}
 	}
+	advise(pidfd, parts, nr);
 }
 
 void huge_split(int pid, const struct image_areas *areas)

@@ -16,10 +16,10 @@
 
 #include <pagescan.h>
 
+#include "huge.h"
 #include "landing.h"
 
-#define HUGE (2UL << 20)
-#define GIB  (1UL << 30)
+#define GIB (1UL << 30)
 
 /* Memory that is not inherited leaves addresses where something else may be: a child that we do not know has nothing. */
 static struct landing_task *task_of(struct landing *landing, int pid)
@@ -110,15 +110,15 @@ static const struct landing_area *choose(const struct landing_task *task, const 
 		const struct landing_area *area = &task->areas[i];
 		uint64_t sum = bytes[i];
 
-		for (size_t j = 0; bytes[i] >= HUGE && j < task->nr; j++) {
+		for (size_t j = 0; bytes[i] >= HUGE_BYTES && j < task->nr; j++) {
 			const struct landing_area *other = &task->areas[j];
 			const uint64_t apart =
 				(area->image.start - area->offset) - (other->image.start - other->offset);
 
 			/* The largest one counts double, to be preferred among those of one class. */
-			sum += apart % HUGE ? 0 : bytes[j];
+			sum += apart % HUGE_BYTES ? 0 : bytes[j];
 		}
-		if (bytes[i] >= HUGE && sum > most) {
+		if (bytes[i] >= HUGE_BYTES && sum > most) {
 			most = sum;
 			best = area;
 		}
@@ -136,7 +136,7 @@ void *landing_region(struct landing *landing, int pid, size_t size)
 	if (!task || !task->here || task->region || size != task->size)
 		return NULL;
 	like = choose(task, pool_task(&landing->pool, pid, false));
-	spare = size >= GIB ? GIB : HUGE;
+	spare = size >= GIB ? GIB : HUGE_BYTES;
 	at = (uint64_t)mmap(NULL, size + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, 0, 0);
 	if (at == (uint64_t)MAP_FAILED)
 		return NULL;

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pool.c - where pages wait. Calls scan, the kernel.
+ * pool.c - where pages wait. Calls huge, the kernel.
  *
  * The address space of a process has room for 2,000 blocks of 64 GiB, of which a task needs one for each neighbourhood
  * of its memory: two or three. Blocks that are neighbours in the task become neighbours here if that is possible.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <pagescan.h>
 
+#include "huge.h"
 #include "pool.h"
 
 #define GIB	   (1UL << 30)
@@ -401,22 +400,9 @@ void pool_drop(struct pool_task *task)
 
 void pool_let_go(struct pool_task *task)
 {
-	static const struct pagescan_query huge = { .required = PAGESCAN_HUGE };
-	const int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-
 	pool_inherit(task, false);
-	for (size_t i = 0; i < task->nr_blocks; i++) {
-		const uint64_t base = task->blocks[i].base;
-		struct pagescan_regions regions = { 0 };
-
-		if (pagemap < 0 || pagescan_walk(pagemap, base, base + BLOCK, &huge, &regions))
-			munmap((void *)base, BLOCK);
-		for (size_t j = 0; j < regions.nr; j++)
-			munmap((void *)regions.v[j].start, regions.v[j].end - regions.v[j].start);
-		pagescan_regions_fini(&regions);
-	}
-	if (pagemap >= 0)
-		close(pagemap);
+	for (size_t i = 0; i < task->nr_blocks; i++)
+		huge_unmap(task->blocks[i].base, task->blocks[i].base + BLOCK);
 	forget(task);
 }
 

@@ -92,9 +92,9 @@ uint64_t pool_bytes(const struct pool_task *task);
 void pool_inherit(const struct pool_task *task, bool inherit);
 
 /*
- * The task has its memory now, and this process, which does not touch it any more, forgets it. Huge pages are unmapped, as
- * the task's first write would split one that is mapped here, too. Small ones stay mapped until this process unmaps everything
- * or ends: it takes 70 ms a GiB and more, and nobody has to wait for it. They are not inherited again.
+ * The task has its memory now, and this process, which does not touch it any more, forgets it. Huge pages are unmapped,
+ * as the task's first write would split one that is mapped here, too. Small ones stay mapped until this process unmaps
+ * everything or ends: it takes 70 ms a GiB and more, and nobody has to wait for it. They are not inherited again.
  */
 void pool_let_go(struct pool_task *task);
 
