@@ -246,6 +246,18 @@ static uint64_t piece_end(const struct pool_block *block, uint64_t addr)
 	return (addr & ~(size - 1)) + size;
 }
 
+/* How many of the @nr bytes at @rounds are @round, from the first on. Mostly it is all of them. */
+static size_t run_of(const uint8_t *rounds, size_t nr, unsigned int round)
+{
+	size_t run = 0;
+
+	if (nr && rounds[0] == round && !memcmp(rounds, rounds + 1, nr - 1))
+		return nr;
+	while (run < nr && rounds[run] == round)
+		run++;
+	return run;
+}
+
 uint64_t pool_next(const struct pool_task *task, uint64_t start, uint64_t end)
 {
 	const uint64_t page = pagescan_page_size();
@@ -255,8 +267,8 @@ uint64_t pool_next(const struct pool_task *task, uint64_t start, uint64_t end)
 		const uint8_t *rounds = block ? rounds_at(block, at) : NULL;
 
 		stop = piece_end(block, at);
-		while (rounds && at < stop && !rounds[at % CHUNK / page])
-			at += page;
+		if (rounds)
+			at += run_of(rounds + at % CHUNK / page, (stop - at) / page, 0) * page;
 		if (rounds && at < stop)
 			return at < end ? at : end;
 	}
@@ -265,9 +277,23 @@ uint64_t pool_next(const struct pool_task *task, uint64_t start, uint64_t end)
 
 uint64_t pool_next_without(const struct pool_task *task, uint64_t start, uint64_t end)
 {
-	while (start < end && pool_round(task, start))
-		start += pagescan_page_size();
-	return start;
+	const uint64_t page = pagescan_page_size();
+
+	for (uint64_t stop; start < end; start = stop) {
+		const struct pool_block *block = block_of(task, start);
+		const uint8_t *rounds = block ? rounds_at(block, start) : NULL, *none;
+
+		if (!rounds)
+			return start;
+		stop = piece_end(block, start);
+		rounds += start % CHUNK / page;
+		none = memchr(rounds, 0, (stop - start) / page);
+		if (none) {
+			start += (uint64_t)(none - rounds) * page;
+			break;
+		}
+	}
+	return start < end ? start : end;
 }
 
 uint64_t pool_same_round(const struct pool_task *task, uint64_t start, uint64_t end)
@@ -282,8 +308,8 @@ uint64_t pool_same_round(const struct pool_task *task, uint64_t start, uint64_t 
 		stop = piece_end(block, start);
 		if (!rounds && round)
 			break;
-		while (rounds && start < stop && rounds[start % CHUNK / page] == round)
-			start += page;
+		if (rounds)
+			start += run_of(rounds + start % CHUNK / page, (stop - start) / page, round) * page;
 		if (rounds && start < stop)
 			break;
 	}
