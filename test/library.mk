@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The product's rooms but cmd, and bind's slots, as a library for programs that call their functions:
+# The product's rooms but cmd, and of bind what needs nothing of CRIU, as a library for programs that call their functions:
 # $(O)/obj/libpagescan.a, to be linked with $(LIBS). Whoever includes this has set ROOT, O, CC, the flags of its own in
 # CFLAGS, and COMMAND_DIR, where the pagescan command is to be looked for.
 
@@ -19,8 +19,8 @@ say = @printf '  %-7s %s\n' $(1) $(2);
 endif
 
 SOURCES := $(foreach room,scan track audit image copy land move,$(wildcard $(ROOT)/plugins/pagescan/$(room)/*.c)) \
-	$(ROOT)/plugins/pagescan/bind/slots.c $(GEN)/pagescan.pb-c.c $(GEN)/images.pb-c.c $(GEN)/criu.pb-c.c \
-	$(GEN)/land.pb-c.c
+	$(addprefix $(ROOT)/plugins/pagescan/bind/,slots.c smaps.c vmread.c vmflags.c vma_iter.c btf.c) \
+	$(addprefix $(GEN)/,pagescan.pb-c.c images.pb-c.c criu.pb-c.c land.pb-c.c)
 OBJS := $(patsubst %.c,$(O)/obj/%.o,$(notdir $(SOURCES)))
 vpath %.c $(sort $(dir $(SOURCES)))
 

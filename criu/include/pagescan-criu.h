@@ -22,7 +22,8 @@
  *   and round, after its pages are drained                          has no record and the next one is full
  *   clean pages are taken from the parent only with the parent      the directory behind the link must record exactly
  *   link of the image directory                                     the tracker's epoch (tracker.c)
- *   of smaps it reads the areas and their VmFlags only (parse_smaps)  in a pre-dump; a dump reads the real file
+ *   of smaps it reads the areas and their VmFlags only (parse_smaps)  all areas and flags are told as the real file has them,
+ *   and of these the letters in vmflags.c                           test/zdtm: a restored process has the same (track_flags)
  *   PAUSE_DEVICES is called before the root task is stopped         without it smaps is read while frozen
  *   "stats-dump" is opened for writing last, and only on success    without it nothing is committed
  *   in a dump pagemap-PID.img is opened by openat() before the      not seen: clean pages are told as in pre-dumps

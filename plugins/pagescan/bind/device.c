@@ -206,7 +206,7 @@ static int device_openat(int dir, const char *name, int flags, ...)
 		fd = -1;
 		saved = -err;
 	}
-	if (seized && device.pre_dump)
+	if (seized)
 		fd = cheaper_smaps(seized, fd);
 	errno = saved;
 	return fd;

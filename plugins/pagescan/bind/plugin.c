@@ -154,7 +154,7 @@ static void __attribute__((constructor)) preloaded(int argc, char **argv)
 }
 
 /* The first task that CRIU is about to stop in this round is the root of the tree. */
-static bool root_is_next;
+static bool root_is_next, is_pre_dump;
 
 static int plugin_init(int stage)
 {
@@ -163,8 +163,9 @@ static int plugin_init(int stage)
 		unsetenv("CRIU_LIBS_DIR");
 	if (!pagescan_active && (stage == CR_PLUGIN_STAGE__DUMP || stage == CR_PLUGIN_STAGE__PRE_DUMP))
 		start(false);
-	device_set_pre_dump(stage == CR_PLUGIN_STAGE__PRE_DUMP);
-	root_is_next = pagescan_active && stage == CR_PLUGIN_STAGE__PRE_DUMP;
+	is_pre_dump = stage == CR_PLUGIN_STAGE__PRE_DUMP;
+	device_set_pre_dump(is_pre_dump);
+	root_is_next = pagescan_active && (is_pre_dump || stage == CR_PLUGIN_STAGE__DUMP);
 	return 0;
 }
 
@@ -178,9 +179,14 @@ static void plugin_exit(int stage, int ret)
 /* Called for each task before it is stopped (criu/seize.c). "Not supported" lets the next plugin have it too. */
 static int about_to_pause(int pid)
 {
-	if (root_is_next)
-		smaps_read_ahead(pid);
+	int err = root_is_next ? smaps_prepare(pid, is_pre_dump) : 0;
+
 	root_is_next = false;
+	if (err)
+		pr_info("flags of areas come from smaps, which in a frozen process takes time by its size: a BPF "
+			"iterator over "
+			"areas cannot be had: %s\n",
+			strerror(-err));
 	return -ENOTSUP;
 }
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * smaps.c - VmFlags from before the freeze, areas from after it. Calls identity, libc.
+ * smaps.c - VmFlags without smaps, areas from after the freeze. Calls vmread, identity, libc.
  *
- * A task may change its areas between the two reads. An area of the fresh maps takes the flags of one that was in the
- * same place with the same backing (device, inode and name); if there is none, CRIU gets the real file. What flags
- * can decide in a pre-dump (criu/proc_parse.c, parse_vma_vmflags) is whether the pages are dumped: hugetlb (ht), I/O
- * and raw frames (io, pf), droppable memory (dp), shadow stacks (ss). The first three follow from the backing. The
- * last two do not: anonymous memory may have been replaced by other anonymous memory. A task that had such an area
- * gets the real file; one that has made one since has its pages dumped for nothing, which is harmless.
+ * Where the kernel lets us have the flags as they are now (vmread.h), CRIU gets these. Each area has to be the one in maps,
+ * and each flag to be known; else CRIU gets the real file.
+ *
+ * Elsewhere a pre-dump gets flags from before the freeze. A task may change its areas between the two reads. An area of the
+ * fresh maps takes the flags of one that was in the same place with the same backing (device, inode and name); if there is
+ * none, CRIU gets the real file. What flags can decide in a pre-dump (criu/proc_parse.c, parse_vma_vmflags) is whether the
+ * pages are dumped: hugetlb (ht), I/O and raw frames (io, pf), droppable memory (dp), shadow stacks (ss). The first three
+ * follow from the backing. The last two do not: anonymous memory may have been replaced by other anonymous memory. A task
+ * that had such an area gets the real file; one that has made one since has its pages dumped for nothing, which is harmless.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -19,6 +22,7 @@
 #include <unistd.h>
 
 #include "smaps.h"
+#include "vmread.h"
 
 struct vma {
 	uint64_t start;
@@ -29,6 +33,7 @@ struct vma {
 
 struct task {
 	struct identity id;
+	bool is_now; /* without backing, and exactly the areas that the task has */
 	struct vma *v;
 	size_t nr;
 	struct task *next;
@@ -48,6 +53,7 @@ static void task_free(struct task *task)
 
 void smaps_forget(void)
 {
+	vmread_close();
 	while (tasks) {
 		struct task *task = tasks;
 
@@ -176,10 +182,15 @@ static void read_tree(int pid)
 	close(dir);
 }
 
-void smaps_read_ahead(int pid)
+int smaps_prepare(int pid, bool pre_dump)
 {
+	int err;
+
 	smaps_forget();
-	read_tree(pid);
+	err = vmread_open();
+	if (err && pre_dump)
+		read_tree(pid);
+	return err;
 }
 
 /* The flags for a fresh area, NULL if nothing alike was in its place. Both lists ascend: *at follows. */
@@ -197,6 +208,20 @@ static const char *flags_for(const struct task *task, const struct vma *fresh, s
 	return flags;
 }
 
+/* The same of a task as it is now. */
+static const char *flags_now(const struct task *task, const struct vma *fresh, size_t *at)
+{
+	static const char gate[] = "[vsyscall]";
+	const size_t len = strlen(fresh->backing), gate_len = strlen(gate);
+
+	/* This is no area of the task's, but maps tells it, behind all others; CRIU knows it by its name. */
+	if (*at == task->nr && len > gate_len && !strcmp(fresh->backing + len - gate_len, gate))
+		return "";
+	if (*at == task->nr || task->v[*at].start != fresh->start || task->v[*at].end != fresh->end)
+		return NULL;
+	return task->v[(*at)++].flags;
+}
+
 static bool write_areas(const struct task *task, const char *maps, FILE *out)
 {
 	size_t at = 0;
@@ -209,7 +234,7 @@ static bool write_areas(const struct task *task, const char *maps, FILE *out)
 		struct vma fresh;
 
 		if (line && parse_area(line, &fresh)) {
-			flags = flags_for(task, &fresh, &at);
+			flags = task->is_now ? flags_now(task, &fresh, &at) : flags_for(task, &fresh, &at);
 			free(fresh.backing);
 		}
 		ok = flags && fprintf(out, "%s\nVmFlags: %s\n", line, flags) > 0;
@@ -219,17 +244,38 @@ static bool write_areas(const struct task *task, const char *maps, FILE *out)
 	return ok;
 }
 
-int smaps_open(const struct identity *id, const char *maps)
+/* The task @id as it is, the caller's to free; NULL if that cannot be had. */
+static struct task *task_now(const struct identity *id)
 {
-	const struct task *task = tasks;
+	struct task *task = calloc(1, sizeof(*task));
+	struct vma_bits *v = NULL;
+	const int nr = task ? vmread_areas(id->pid, &v) : -1;
+	char text[VMFLAGS_TEXT];
+	bool ok = nr > 0;
+
+	for (int i = 0; i < nr && ok; i++) {
+		struct vma vma = { .start = v[i].start, .end = v[i].end };
+
+		ok = vmread_letters(v[i].bits, text) && add_area(task, &vma);
+		if (ok)
+			task->v[i].flags = strdup(text);
+		ok = ok && task->v[i].flags;
+	}
+	free(v);
+	if (ok) {
+		task->is_now = true;
+		return task;
+	}
+	if (task)
+		task_free(task);
+	return NULL;
+}
+
+static int open_text(const struct task *task, const char *maps)
+{
 	FILE *out;
 	bool ok;
 	int fd;
-
-	while (task && !identity_equal(&task->id, id))
-		task = task->next;
-	if (!task)
-		return -1;
 
 	fd = memfd_create("smaps", MFD_CLOEXEC);
 	out = fd >= 0 ? fdopen(dup(fd), "w") : NULL;
@@ -241,4 +287,18 @@ int smaps_open(const struct identity *id, const char *maps)
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+int smaps_open(const struct identity *id, const char *maps)
+{
+	struct task *now = vmread_is_open() ? task_now(id) : NULL;
+	const struct task *task = now ? now : tasks;
+	int fd;
+
+	while (!now && task && !identity_equal(&task->id, id))
+		task = task->next;
+	fd = task ? open_text(task, maps) : -1;
+	if (now)
+		task_free(now);
+	return fd;
 }
