@@ -224,6 +224,8 @@ static void what_is_let_go_of_is_not_inherited_again(void **state)
 	assert_null(pool_find(&task, BASE, BASE + 4 * PAGE, 0));
 	assert_int_equal(*at, 'x');
 	assert_false(child_has((void *)(uintptr_t)at));
+	pool_drop(&task);
+	assert_int_equal(*at, 'x');
 	munmap((void *)(uintptr_t)at, 4 * PAGE);
 }
 
@@ -242,6 +244,7 @@ static void huge_pages_are_unmapped_when_they_are_let_go_of(void **state)
 	assert_int_equal(madvise(at + HUGE + PAGE, PAGE, MADV_DONTNEED), 0);
 	pool_let_go(&task);
 	assert_int_equal(mincore(at, PAGE, &here), -1);
+	pool_drop(&task);
 	munmap(at, 2 * HUGE);
 }
 

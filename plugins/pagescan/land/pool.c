@@ -419,7 +419,7 @@ static void forget(struct pool_task *task)
 
 void pool_drop(struct pool_task *task)
 {
-	for (size_t i = 0; i < task->nr_blocks; i++)
+	for (size_t i = 0; i < task->nr_blocks && !task->gone; i++)
 		munmap((void *)task->blocks[i].base, BLOCK);
 	forget(task);
 }
@@ -429,7 +429,8 @@ void pool_let_go(struct pool_task *task)
 	pool_inherit(task, false);
 	for (size_t i = 0; i < task->nr_blocks; i++)
 		huge_unmap(task->blocks[i].base, task->blocks[i].base + BLOCK);
-	forget(task);
+	task->nr_ranges = 0;
+	task->gone = true;
 }
 
 void pool_fini(struct pool *pool)

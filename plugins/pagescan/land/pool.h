@@ -42,6 +42,7 @@ struct pool_task {
 	size_t nr_ranges;
 	struct pool_block *blocks;
 	size_t nr_blocks;
+	bool gone; /* pool_let_go() */
 };
 
 /* Initialise with zeros. */
@@ -94,7 +95,8 @@ void pool_inherit(const struct pool_task *task, bool inherit);
 /*
  * The task has its memory now, and this process, which does not touch it any more, forgets it. Huge pages are unmapped,
  * as the task's first write would split one that is mapped here, too. Small ones stay mapped until this process unmaps
- * everything or ends: it takes 70 ms a GiB and more, and nobody has to wait for it. They are not inherited again.
+ * everything or ends: it takes 70 ms a GiB and more, and nobody has to wait for it. They are not inherited again. What is
+ * known of them is not freed before pool_drop(), as that would write to each page of it, which the task's process shares.
  */
 void pool_let_go(struct pool_task *task);
 
