@@ -2,8 +2,9 @@
 """Good chains, and parents that are not what the tracker's last reset followed: full, and the log says why."""
 
 import os
+import shutil
 
-from kit import case, check
+from kit import PROGRAMS, Victim, case, check
 
 OLDER = 'the parent images are of epoch 1, the tracker is at 2'
 NO_RECORD_OF_IT = 'the parent images have no record of this task'
@@ -225,3 +226,17 @@ def restored_process(t):
     t.victim.touch()
     t.pre_dump('4', '1').full(NO_RECORD_OF_IT)
     end(t, '4')
+
+
+@case
+def name_that_passes_for_an_area(t):
+    """Libcompel, which reads maps in pieces, would end criu by a BUG where one of a long name looks executable."""
+    column, piece = 73, 127  # where names begin, and how much is read
+    at = next(at for at in range(piece - column, 1000, piece) if at >= len(t.path('')))
+    program = t.path('z' * (at + 4 - len(t.path(''))) + 'x')
+    shutil.copy(os.path.join(PROGRAMS, 'victim'), program)
+    t.victim = Victim(t.path('victim'), program=program)
+    t.pre_dump('1').full('cannot run a system call in the task: Operation not supported')
+    t.victim.touch()
+    t.dump('2', '1').full('cannot run a system call in the task: Operation not supported')
+    t.restore('2')

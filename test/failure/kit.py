@@ -104,13 +104,13 @@ def read_text(path):
 
 
 class Victim:
-    """The program victim.c, in a directory of its own; `roles` as its head comment says."""
+    """The program victim.c, in a directory of its own; `roles` as its head comment says, `program`: a copy of it."""
 
-    def __init__(self, directory, *roles):
+    def __init__(self, directory, *roles, program=os.path.join(PROGRAMS, 'victim')):
         self.dir, self.touches = directory, 0
         os.mkdir(directory)
         with open(self.path('err'), 'w') as err:
-            process = subprocess.Popen([os.path.join(PROGRAMS, 'victim'), directory, *roles], stderr=err,
+            process = subprocess.Popen([program, directory, *roles], stderr=err,
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
         process.returncode = 0  # reaped by pid below, dumped or restored
         self.pid = process.pid

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +33,32 @@ static int check_word_size(int pid)
 	return err;
 }
 
+/*
+ * compel_prepare() looks for executable memory in maps, whose lines it reads in pieces of 127 bytes. A piece from the middle of
+ * a long name that has an x in the right place passes for an area, one of no size, and ends criu by a BUG_ON
+ * (compel/src/lib/infect.c, find_executable_area). So the same is done here first.
+ */
+static bool area_can_be_found(int pid)
+{
+	bool looks_executable = false, is_large_enough = false;
+	char path[32], piece[128];
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return false;
+	while (!looks_executable && fgets(piece, sizeof(piece), maps)) {
+		char *at;
+		const unsigned long start = strtoul(piece, &at, 16), end = strtoul(at + 1, &at, 16);
+
+		looks_executable = at[3] == 'x';
+		is_large_enough = end - start >= PARASITE_START_AREA_MIN;
+	}
+	fclose(maps);
+	return looks_executable && is_large_enough;
+}
+
 static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long *result)
 {
 	struct remote_task *task = ctx;
@@ -41,6 +68,8 @@ static int remote_syscall(void *ctx, long nr, const unsigned long args[6], long 
 
 		if (err)
 			return err;
+		if (!area_can_be_found(task->pid))
+			return -EOPNOTSUPP;
 		sequence_keep(&task->sequence, task->pid);
 		task->ctl = criu.compel_prepare(task->pid, false);
 		if (!task->ctl)
