@@ -16,7 +16,7 @@ from kit import Skip, case, check, reap, variants, wait
 
 # Points of a round after which the tracker is where the last images left it: before it moves on, and that it does ...
 BEFORE = {
-    'frozen': 'openat|smaps|2',
+    'frozen': 'openat|smaps|1',
     'asking_the_keeper': 'sendmsg|/keeper 1|1',
     'looking_for_areas': 'ioctl|register|10',
     'infecting': 'write|Putting parasite blob|1',
@@ -198,7 +198,7 @@ def killed_at_any_time(t, mode):
     t.restore('last')
 
 
-@variants(frozen='openat|smaps|2', resetting='ioctl|protect|2', running_again='splice|splice|1')
+@variants(frozen='openat|smaps|1', resetting='ioctl|protect|2', running_again='splice|splice|1')
 def process_dies(t, strike):
     """The victim is killed in the midst of a round: criu ends, and the keeper forgets."""
     begin(t)
