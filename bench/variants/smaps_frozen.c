@@ -4,9 +4,11 @@
  */
 #include "bind/smaps.h"
 
-void smaps_read_ahead(int pid)
+int smaps_prepare(int pid, bool pre_dump)
 {
 	(void)pid;
+	(void)pre_dump;
+	return 0;
 }
 
 int smaps_open(const struct identity *id, const char *maps)
