@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "bind/smaps.h"
 #include "processes.h"

@@ -184,8 +184,7 @@ static int about_to_pause(int pid)
 	root_is_next = false;
 	if (err)
 		pr_info("flags of areas come from smaps, which in a frozen process takes time by its size: a BPF "
-			"iterator over "
-			"areas cannot be had: %s\n",
+			"iterator over areas cannot be had: %s\n",
 			strerror(-err));
 	return -ENOTSUP;
 }
