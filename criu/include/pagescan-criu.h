@@ -29,6 +29,9 @@
  *   in a dump pagemap-PID.img is opened by openat() before the      not seen: clean pages are told as in pre-dumps
  *   first question about its task (open_page_local_xfer)            (round.c)
  *   PID is the last one of NSpid (vpid)                             no such task in the round: the same
+ *   then the pagemaps of the parents by names and directories,      in another order, or for writing: they are not exchanged
+ *   each before its file of pages, and the entries after it, of      (parents.c); other uses would find pages that refer to a
+ *   which only addresses matter (check_pagehole_in_parent)          parent that is not there, and fail
  *   it is closed before inventory.img is opened for writing         another file, or one that is open: the dump fails
  *   (dump_one_task, write_img_inventory)                            (omit.c)
  *   inventory.img comes behind all pagemaps, before the tasks are   what is omitted later, or if it is not seen at all, is
@@ -115,5 +118,6 @@ const char *criu_find(void);
 #define CRIU_KDAT	 "criu.kdat"
 #define CRIU_INVENTORY	 "inventory.img"
 #define CRIU_PAGEMAP	 "pagemap-%d.img%n"
+#define CRIU_PAGES	 "pages-%u.img%n"
 
 #endif

@@ -3,6 +3,7 @@
 
 import errno
 import glob
+import mmap
 import os
 import re
 import signal
@@ -50,6 +51,40 @@ def omitted_pages_are_in_the_images(t):
     check(compared >= run.clean() > 1000, f'{compared} pages are in the images, {run.clean()} were left to the parent')
     os.kill(t.victim.pid, signal.SIGCONT)
     t.dump('3', '2').incremental()
+    t.restore('3')
+
+
+def scattered(t):
+    """A chain whose second images have so many entries that criu does not read them at once. Returns the size of pages."""
+    begin(t)
+    for _ in range(16):
+        t.victim.touch()
+    t.pre_dump('2', '1').incremental()
+    size = os.path.getsize(t.path('2', f'pagemap-{t.victim.pid}.img'))
+    check(size > 2 * mmap.PAGESIZE, f'the pagemap has {size} bytes')
+    t.victim.touch()
+
+
+@variants(made={}, not_made={'strike': f'pwrite|memfd:pagemap|1|{errno.ENOSPC}'})
+def short_pagemap_of_a_parent(t, how):
+    """Criu gets it while all is frozen, or the whole one."""
+    scattered(t)
+    run = t.dump('3', '2', **how).incremental()
+    check(not told(run), f'criu was told of {told(run)} clean pages')
+    check(('it cannot be made short: No space left' in run.log) == bool(how), 'the pagemap was not as it should be')
+    t.restore('3')
+
+
+@case
+def pages_are_removed_from_the_parents(t):
+    """As criu removes them alone, by the parents' own pagemaps: by a short one it would destroy other pages, or leave all."""
+    scattered(t)
+    before = {images: os.stat(t.path(images, 'pages-1.img')).st_blocks for images in '12'}
+    run = t.dump('3', '2', '--auto-dedup', strike=f'pwrite|memfd:pagemap|1|{errno.ENOSPC}').incremental()
+    check('cannot be made short' not in run.log, 'a pagemap was to be made short')
+    for images, blocks in before.items():
+        now = os.stat(t.path(images, 'pages-1.img')).st_blocks
+        check(now < blocks, f'the pages of {images} take {now} blocks after {blocks}')
     t.restore('3')
 
 
@@ -115,7 +150,7 @@ def killed_while_it_overwrites_complete_images(t):
     end(t, '3')
 
 
-@variants(opening=f'{COMPLETING}|{errno.EMFILE}', writing=f'pwrite|pagemap|1|{errno.ENOSPC}')
+@variants(opening=f'{COMPLETING}|{errno.EMFILE}', writing=f'pwrite|pagemap-|1|{errno.ENOSPC}')
 def images_that_cannot_be_completed(t, strike):
     """The dump fails as it does when criu cannot write an image, and the process goes on."""
     begin(t)

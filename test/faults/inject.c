@@ -60,6 +60,7 @@
 	X(dladdr1, 0, 0)                     \
 	X(dup, -1, EMFILE)                   \
 	X(dup2, -1, EBUSY)                   \
+	X(dup3, -1, EBUSY)                   \
 	X(epoll_create1, -1, EMFILE)         \
 	X(epoll_ctl, -1, ENOSPC)             \
 	X(epoll_wait, -1, ENOMEM)            \

@@ -7,6 +7,7 @@
 
 #include "bind/device.h"
 #include "bind/log.h"
+#include "bind/parents.h"
 #include "bind/round.h"
 #include "bind/smaps.h"
 #include "bind/verify.h"
@@ -70,6 +71,21 @@ void round_pagemap_opened(int fd, int pid)
 {
 	opened_fd = fd;
 	opened_pid = pid;
+}
+
+static int asked_fd, asked_pid, asked_dir, pages_dir, pages_flags;
+
+void parents_pagemap_opened(int fd, int dir, int pid)
+{
+	asked_fd = fd;
+	asked_dir = dir;
+	asked_pid = pid;
+}
+
+void parents_pages_opened(int dir, int flags)
+{
+	pages_dir = dir;
+	pages_flags = flags;
 }
 
 size_t round_omit(const struct round_task *of, struct pagescan_region *vec, size_t nr)
@@ -386,12 +402,35 @@ static void pagemaps_of_a_dump_are_told(void **state)
 	assert_true(create(dir, "pagemap-7.img") >= 0);
 	device_set_pre_dump(false);
 	fd = openat(dir, "pagemap-7.img", O_RDONLY); /* as a parent's */
-	assert_true(fd >= 0 && !opened_pid);
+	assert_true(fd >= 0 && !opened_pid && asked_fd == fd);
+	assert_true(asked_dir == dir && asked_pid == 7 && !pages_dir);
 	close(fd);
 	fd = create(dir, "pagemap-7.img");
 	assert_true(fd >= 0 && opened_fd == fd);
 	assert_int_equal(opened_pid, 7);
 	assert_int_equal(unlinkat(dir, "pagemap-7.img", 0), 0);
+	close(dir);
+	rmdir(name);
+}
+
+/* Those of parents, too, for reading and for removing pages from them. */
+static void pages_of_parents_are_told(void **state)
+{
+	char name[] = "/tmp/test_device.XXXXXX";
+	int dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(name));
+	dir = open(name, O_RDONLY | O_DIRECTORY);
+	assert_true(create(dir, "pages-3.img") >= 0 && !pages_dir);
+	device_set_pre_dump(true);
+	assert_true(openat(dir, "pages-3.img", O_RDONLY) >= 0 && !pages_dir);
+	device_set_pre_dump(false);
+	assert_true(openat(dir, "pages-3.img", O_RDONLY) >= 0);
+	assert_true(pages_dir == dir && pages_flags == O_RDONLY);
+	assert_true(openat(dir, "pages-3.img", O_RDWR) >= 0);
+	assert_int_equal(pages_flags, O_RDWR);
+	assert_int_equal(unlinkat(dir, "pages-3.img", 0), 0);
 	close(dir);
 	rmdir(name);
 }
@@ -435,6 +474,7 @@ int main(void)
 		cmocka_unit_test(files_are_the_kernels),
 		cmocka_unit_test(only_a_writer_of_the_statistics_commits),
 		cmocka_unit_test(pagemaps_of_a_dump_are_told),
+		cmocka_unit_test(pages_of_parents_are_told),
 		cmocka_unit_test(an_inventory_is_written_of_complete_images_only),
 	};
 

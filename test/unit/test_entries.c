@@ -291,12 +291,62 @@ static int set_page(void **state)
 	return 0;
 }
 
+/* For somebody who has read so much already: that stays, and what follows tells as much in fewer words. */
+static void shorter_for_who_asks_what_is_held(void **state)
+{
+	static const struct entry long_one[] = {
+		{ 10, 2, PRESENT }, { 12, 4, IN_PARENT }, { 16, 1, PRESENT | LAZY }, { 17, 3, LAZY },
+		{ 20, 1, PRESENT }, { 21, 1, IN_PARENT }, { 30, 1, PRESENT },
+	};
+	struct image_entries whole, less;
+	int from = image_of(long_one, 7), to;
+
+	(void)state;
+	whole = read_image(from);
+	for (size_t read = 0; read <= whole.size; read++) {
+		to = memfd_create("short", MFD_CLOEXEC);
+		assert_int_equal(image_entries_shorten(from, read, &whole, to), 0);
+		if (read <= 2 * sizeof(uint32_t)) { /* not even the head */
+			close(to);
+			continue;
+		}
+		less = read_image(to);
+		assert_memory_equal(less.data, whole.data, read);
+		for (uint64_t i = 0; i < 40; i++)
+			assert_int_equal(covers(&less, i, 1), covers(&whole, i, 1));
+		if (read <= whole.head)
+			assert_int_equal(less.nr, 3);
+		assert_true(less.nr <= whole.nr && less.v[0].start == BASE + 10 * page);
+		image_entries_fini(&less);
+		close(to);
+
+		to = memfd_create("short", MFD_CLOEXEC);
+		assert_int_equal(image_entries_shorten(from, read, NULL, to), 0);
+		less = read_image(to);
+		assert_true(less.size >= read && less.size < read + 32);
+		assert_memory_equal(less.data, whole.data, less.size);
+		image_entries_fini(&less);
+		close(to);
+	}
+	to = memfd_create("short", MFD_CLOEXEC);
+	assert_int_equal(image_entries_shorten(from, whole.size + 1, &whole, to), -EBADMSG);
+	assert_int_equal(ftruncate(from, (off_t)whole.size - 1), 0);
+	assert_int_equal(image_entries_shorten(from, whole.size - 1, &whole, to), -EBADMSG);
+	close(to);
+	close(from);
+	image_entries_fini(&whole);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_a_parent_has),	   cmocka_unit_test(long_entries),
-		cmocka_unit_test(what_is_no_image),	   cmocka_unit_test(packed_pages_stay_as_they_are),
-		cmocka_unit_test(all_is_there_afterwards), cmocka_unit_test(large_regions_take_several_entries),
+		cmocka_unit_test(what_a_parent_has),
+		cmocka_unit_test(long_entries),
+		cmocka_unit_test(what_is_no_image),
+		cmocka_unit_test(packed_pages_stay_as_they_are),
+		cmocka_unit_test(all_is_there_afterwards),
+		cmocka_unit_test(large_regions_take_several_entries),
+		cmocka_unit_test(shorter_for_who_asks_what_is_held),
 	};
 
 	return cmocka_run_group_tests(tests, set_page, NULL);

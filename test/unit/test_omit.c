@@ -12,6 +12,7 @@
 
 #include "bind/log.h"
 #include "bind/omit.h"
+#include "bind/parents.h"
 #include "image/entries.h"
 #include "image/image.h"
 #include "unit.h"
@@ -86,6 +87,7 @@ static int end(void **state)
 
 	(void)state;
 	omit_forget();
+	parents_forget();
 	image_pagemap_close(&pagemap);
 	close(dir);
 	snprintf(command, sizeof(command), "rm -r %s", root);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * device.c - answer CRIU's three acts (is tracking there, read, reset) and see its images complete. Calls round,
- * snapshot, slots, smaps, verify, identity, memory, CRIU's log, libc.
+ * parents, snapshot, slots, smaps, verify, identity, memory, CRIU's log, libc.
  *
  * Rules: what is not one of these acts goes to libc untouched, errno included; on a kernel without soft-dirty no
  * answer about a task may come from the kernel alone, since its missing soft-dirty bits would read as clean.
@@ -20,6 +20,7 @@
 
 #include "device.h"
 #include "log.h"
+#include "parents.h"
 #include "round.h"
 #include "smaps.h"
 #include "track/memory.h"
@@ -163,13 +164,21 @@ static bool takes_mode(int flags)
 	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-/* What CRIU writes of a dump: the images of memory, and the file that makes all of them valid, the last one. */
-static void image_opened(int fd, const char *name)
+/* In a dump CRIU opened an image of memory: one that it writes, or to ask the parents about clean pages. */
+static void image_opened(int fd, int dir, const char *name, int flags)
 {
+	const bool created = (flags & O_CREAT) && (flags & O_ACCMODE) != O_RDONLY;
+	unsigned int id;
 	int pid, end = 0;
 
-	if (!device.pre_dump && sscanf(name, CRIU_PAGEMAP, &pid, &end) == 1 && end && !name[end])
-		round_pagemap_opened(fd, pid);
+	if (sscanf(name, CRIU_PAGEMAP, &pid, &end) == 1 && end && !name[end]) {
+		if (created)
+			round_pagemap_opened(fd, pid);
+		else
+			parents_pagemap_opened(fd, dir, pid);
+	} else if (!created && sscanf(name, CRIU_PAGES, &id, &end) == 1 && end && !name[end]) {
+		parents_pages_opened(dir, flags);
+	}
 }
 
 static int device_openat(int dir, const char *name, int flags, ...)
@@ -197,8 +206,8 @@ static int device_openat(int dir, const char *name, int flags, ...)
 	if (fd < 0 && errno == EACCES && !strcmp(name, "clear_refs"))
 		fd = openat(dir, name, (flags & ~O_ACCMODE) | O_WRONLY);
 	saved = errno;
-	if (fd >= 0 && created)
-		image_opened(fd, name);
+	if (fd >= 0 && !device.pre_dump)
+		image_opened(fd, dir, name, flags);
 	if (fd >= 0 && (strcmp(name, CRIU_STATS_DUMP) || (flags & O_ACCMODE) != O_RDONLY))
 		err = opened(fd, dir, name, &seized);
 	if (err) {

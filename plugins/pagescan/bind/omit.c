@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * omit.c - what CRIU was not told of, image by image. Calls entries, CRIU, CRIU's log, libc.
+ * omit.c - what CRIU was not told of, image by image. Calls entries, parents, CRIU, CRIU's log, libc.
  *
  * Why an entry of ours is right whatever CRIU thinks of its parent: a page is clean if the images behind the link of
  * this very directory hold its bytes, and a restore follows that link for every entry that refers to a parent.
@@ -17,13 +17,14 @@
 #include "image/image.h"
 #include "log.h"
 #include "omit.h"
+#include "parents.h"
 
 /* An image that CRIU writes: which file that is, what its parent has, and what was omitted, in the order of asking. */
 struct omitted {
 	int pid;
 	int fd;
 	struct stat id;
-	struct image_entries parent;
+	const struct image_entries *parent;
 	struct pagescan_region *v;
 	size_t nr;
 	size_t room;
@@ -34,7 +35,6 @@ static struct omitted *images;
 
 static void image_free(struct omitted *image)
 {
-	image_entries_fini(&image->parent);
 	free(image->v);
 	free(image);
 }
@@ -71,21 +71,6 @@ static void image_drop(int pid)
 	}
 }
 
-static int read_parent(int dir, int pid, struct image_entries *parent)
-{
-	char name[32], path[64];
-	int fd, err;
-
-	image_pagemap_name(name, pid);
-	snprintf(path, sizeof(path), CRIU_PARENT_LINK "/%s", name);
-	fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	err = image_entries_read(fd, parent);
-	close(fd);
-	return err;
-}
-
 static bool is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
@@ -104,7 +89,7 @@ int omit_begin(int dir, int fd, int pid)
 		return -ENOMEM;
 	image->pid = pid;
 	image->fd = fd;
-	err = fstat(fd, &image->id) ? -errno : read_parent(dir, pid, &image->parent);
+	err = fstat(fd, &image->id) ? -errno : parents_entries(dir, pid, &image->parent);
 	if (err == -EOPNOTSUPP)
 		pr_warn("criu is told of all clean pages: the parent's image of %d has what is not known here\n", pid);
 	/* What an earlier dump left here would make images valid that are not complete. CRIU has begun to overwrite them. */
@@ -122,7 +107,7 @@ int omit_begin(int dir, int fd, int pid)
 static bool omit_one(struct omitted *image, const struct pagescan_region *region)
 {
 	if ((region->categories & (PAGESCAN_SOFT_DIRTY | PAGESCAN_GUARD)) ||
-	    !image_entries_cover(&image->parent, region->start, region->end))
+	    !image_entries_cover(image->parent, region->start, region->end))
 		return false;
 	if (image->nr == image->room) {
 		size_t room = image->room ? image->room * 2 : 64;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * plugin.c - how the plugin comes into a CRIU process: preloaded by `pagescan criu`, or loaded by CRIU's own plugin
- * mechanism. Calls device, landing, locks, service, slots, smaps, criu, probe, keeper.
+ * mechanism. Calls device, landing, locks, round, service, slots, smaps, criu, probe, keeper.
  *
  * CRIU unloads plugins before its images are complete (cr_plugin_fini), so the object is linked with -z nodelete.
  */
@@ -16,6 +16,7 @@
 #include "landing.h"
 #include "locks.h"
 #include "log.h"
+#include "round.h"
 #include "service.h"
 #include "smaps.h"
 #include "track/keeper.h"
@@ -181,6 +182,8 @@ static int about_to_pause(int pid)
 {
 	int err = root_is_next ? smaps_prepare(pid, is_pre_dump) : 0;
 
+	if (root_is_next && !is_pre_dump)
+		round_prepare();
 	root_is_next = false;
 	if (err)
 		pr_info("flags of areas come from smaps, which in a frozen process takes time by its size: a BPF "

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * round.c - the round that CRIU is in. Calls track, image, remote, verify, omit, CRIU's log. CRIU works on one task after
+ * round.c - the round that CRIU is in. Calls track, image, remote, verify, omit, parents, CRIU's log. CRIU works on one task after
  * the other in one thread, so there is one round and no lock.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "image/visit.h"
 #include "log.h"
 #include "omit.h"
+#include "parents.h"
 #include "remote.h"
 #include "round.h"
 #include "verify.h"
@@ -44,6 +45,7 @@ static void round_end(void)
 		free_task(task);
 	}
 	omit_forget();
+	parents_forget();
 	epoch_image_fini(&now.parent);
 	epoch_image_fini(&now.done);
 	if (now.dir >= 0)
@@ -98,6 +100,13 @@ static void round_begin(void)
 	if (now.dir >= 0)
 		unlinkat(now.dir, EPOCH_IMAGE, 0);
 	read_parent();
+}
+
+void round_prepare(void)
+{
+	round_begin();
+	if (now.dir >= 0)
+		parents_read(now.dir);
 }
 
 static void drop_task(int pid)
@@ -207,6 +216,8 @@ void round_pagemap_opened(int fd, int pid)
 	for (struct round_task *task = now.tasks; task; task = task->next) {
 		if (task->image_pid == pid && task->visible && task->tracker.trusted)
 			task->omits = !omit_begin(now.dir, fd, pid);
+		if (task->image_pid == pid && task->omits)
+			parents_expect(pid);
 	}
 }
 

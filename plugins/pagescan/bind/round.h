@@ -30,6 +30,12 @@ struct round_task {
 };
 
 /*
+ * A dump is about to stop the first task: begin its round, and read what can be read of the parent images before, so that
+ * nobody waits for it. Without this call the round begins with the first task.
+ */
+void round_prepare(void);
+
+/*
  * CRIU opens smaps of the task behind @proc_dir, which it has frozen: take it, with the identity @id that was read just
  * now, into the round. Begins a new round if CRIU's image directory is another one than before, or the last round was
  * committed. Returns the task, the round's, or NULL where there is none: a process that CRIU has not seized is ignored,

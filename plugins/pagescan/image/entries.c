@@ -17,6 +17,9 @@
 #define LAST_OF_PACKING	 8u
 #define ALIGNED		 8u
 
+/* No message of a pagemap is longer than that (bytes), by far. */
+#define MESSAGE_MAX 4096u
+
 void image_entries_fini(struct image_entries *entries)
 {
 	free(entries->data);
@@ -240,5 +243,75 @@ int image_entries_fill(int fd, const struct image_entries *entries, const struct
 	if (!err)
 		err = write_file(fd, data, size);
 	free(data);
+	return err;
+}
+
+/* The file's messages that begin before @read, in @entries' data, which is the caller's to fini. */
+static int read_first(int fd, size_t read, struct image_entries *first)
+{
+	const size_t magic = 2 * sizeof(uint32_t), room = read + MESSAGE_MAX;
+	size_t offset = magic, size;
+	ssize_t got;
+
+	*first = (struct image_entries){ .data = malloc(room) };
+	if (!first->data)
+		return -ENOMEM;
+	got = pread(fd, first->data, room, 0);
+	if (got < 0)
+		return -errno;
+	first->size = (size_t)got;
+	while (offset < read && first->size >= offset) {
+		size = message_at(first, offset);
+		if (!size)
+			return -EBADMSG;
+		offset += size;
+	}
+	if (first->size < offset)
+		return -EBADMSG;
+	first->size = offset;
+	return 0;
+}
+
+/* What is held of the entries behind @offset, in as few entries as can be. */
+static int put_held(FILE *file, const struct image_entries *entries, size_t offset)
+{
+	uint64_t start = 0, end = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < entries->nr; i++) {
+		const struct image_entry *entry = &entries->v[i];
+
+		if (entry->offset < offset || !entry->held || entry->start == entry->end)
+			continue;
+		if (entry->start != end) {
+			if (start < end)
+				err = image_put_entry(file, start, end, IMAGE_IN_PARENT);
+			start = entry->start;
+		}
+		end = entry->end;
+	}
+	return err || start == end ? err : image_put_entry(file, start, end, IMAGE_IN_PARENT);
+}
+
+int image_entries_shorten(int from, size_t read, const struct image_entries *entries, int to)
+{
+	struct image_entries first;
+	char *data = NULL;
+	size_t size = 0;
+	int err = read_first(from, read, &first);
+
+	if (!err) {
+		FILE *file = open_memstream(&data, &size);
+
+		err = !file ? -errno : fwrite(first.data, 1, first.size, file) == first.size ? 0 : -errno;
+		if (!err && entries)
+			err = put_held(file, entries, first.size);
+		if (file && fclose(file) && !err)
+			err = -errno;
+	}
+	if (!err)
+		err = write_file(to, data, size);
+	free(data);
+	image_entries_fini(&first);
 	return err;
 }

@@ -43,6 +43,15 @@ bool image_entries_cover(const struct image_entries *entries, uint64_t start, ui
  */
 int image_entries_fill(int fd, const struct image_entries *entries, const struct pagescan_regions *regions);
 
+/*
+ * For a reader that has @read bytes of the file behind @from, and whom it suffices to know which pages the images have:
+ * write to @to, an empty file, the messages that begin before that, as they are, and for what comes behind them, as
+ * @entries of the same file have it, one entry for each run of pages that they hold. These refer to a parent, so that
+ * nobody takes their pages to be there. @entries: NULL if even that is of no interest. Both files stay the caller's, @from
+ * where it is. Returns 0; -EBADMSG (no whole messages); or another negative errno.
+ */
+int image_entries_shorten(int from, size_t read, const struct image_entries *entries, int to);
+
 void image_entries_fini(struct image_entries *entries);
 
 #endif
