@@ -172,7 +172,7 @@ void parents_pages_opened(int dir, int flags)
 	}
 	err = exchange(fd, entries);
 	if (err)
-		pr_info("criu reads all of a parent's pagemap while processes are frozen: it cannot be made short: %s\n",
+		pr_info("criu reads all of a parent's pagemap while all is frozen, it cannot be made short: %s\n",
 			strerror(-err));
 }
 
