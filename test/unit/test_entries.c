@@ -298,14 +298,19 @@ static void shorter_for_who_asks_what_is_held(void **state)
 		{ 10, 2, PRESENT }, { 12, 4, IN_PARENT }, { 16, 1, PRESENT | LAZY }, { 17, 3, LAZY },
 		{ 20, 1, PRESENT }, { 21, 1, IN_PARENT }, { 30, 1, PRESENT },
 	};
-	struct image_entries whole, less;
+	struct image_entries whole, merged, less;
 	int from = image_of(long_one, 7), to;
 
 	(void)state;
 	whole = read_image(from);
+	merged = read_image(from);
+	image_entries_merge(&merged);
+	assert_int_equal(merged.nr, 3);
+	for (uint64_t i = 0; i < 40; i++)
+		assert_int_equal(covers(&merged, i, 1), covers(&whole, i, 1));
 	for (size_t read = 0; read <= whole.size; read++) {
 		to = memfd_create("short", MFD_CLOEXEC);
-		assert_int_equal(image_entries_shorten(from, read, &whole, to), 0);
+		assert_int_equal(image_entries_shorten(from, read, &merged, to), 0);
 		if (read <= 2 * sizeof(uint32_t)) { /* not even the head */
 			close(to);
 			continue;
@@ -329,11 +334,12 @@ static void shorter_for_who_asks_what_is_held(void **state)
 		close(to);
 	}
 	to = memfd_create("short", MFD_CLOEXEC);
-	assert_int_equal(image_entries_shorten(from, whole.size + 1, &whole, to), -EBADMSG);
+	assert_int_equal(image_entries_shorten(from, whole.size + 1, &merged, to), -EBADMSG);
 	assert_int_equal(ftruncate(from, (off_t)whole.size - 1), 0);
-	assert_int_equal(image_entries_shorten(from, whole.size - 1, &whole, to), -EBADMSG);
+	assert_int_equal(image_entries_shorten(from, whole.size - 1, &merged, to), -EBADMSG);
 	close(to);
 	close(from);
+	image_entries_fini(&merged);
 	image_entries_fini(&whole);
 }
 

@@ -72,6 +72,7 @@ static int read_pagemap(int fd, const struct stat *id, const struct image_entrie
 		free(pagemap);
 		return err;
 	}
+	image_entries_merge(&pagemap->entries);
 	pagemap->id = *id;
 	pagemap->next = pagemaps;
 	pagemaps = pagemap;

@@ -15,7 +15,7 @@
 void parents_read(int dir);
 
 /*
- * The entries of pagemap-@pid.img behind the parent link of @dir, as it is now; parents.c's until parents_forget().
+ * What pagemap-@pid.img behind the parent link of @dir, as it is now, holds, merged; parents.c's until parents_forget().
  * Returns 0 or a negative errno (image_entries_read).
  */
 int parents_entries(int dir, int pid, const struct image_entries **entries);

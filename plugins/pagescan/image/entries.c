@@ -246,54 +246,59 @@ int image_entries_fill(int fd, const struct image_entries *entries, const struct
 	return err;
 }
 
-/* The file's messages that begin before @read, in @entries' data, which is the caller's to fini. */
+void image_entries_merge(struct image_entries *entries)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < entries->nr; i++) {
+		const struct image_entry *entry = &entries->v[i];
+
+		if (!entry->held || entry->start == entry->end)
+			continue;
+		if (nr && entries->v[nr - 1].end == entry->start)
+			entries->v[nr - 1].end = entry->end;
+		else
+			entries->v[nr++] = (struct image_entry){ entry->start, entry->end, .held = true };
+	}
+	entries->nr = nr;
+	free(entries->data);
+	entries->data = NULL;
+	entries->size = entries->head = 0;
+}
+
+/* The file's messages that begin before @read: in @first's data, and the last of its entries among them. To be finied. */
 static int read_first(int fd, size_t read, struct image_entries *first)
 {
-	const size_t magic = 2 * sizeof(uint32_t), room = read + MESSAGE_MAX;
-	size_t offset = magic, size;
+	const size_t room = read + MESSAGE_MAX;
+	size_t offset = 2 * sizeof(uint32_t), last = 0, size = 0;
 	ssize_t got;
+	int err = 0;
 
 	*first = (struct image_entries){ .data = malloc(room) };
 	if (!first->data)
 		return -ENOMEM;
 	got = pread(fd, first->data, room, 0);
-	if (got < 0)
-		return -errno;
+	if (got < (ssize_t)offset)
+		return got < 0 ? -errno : -EBADMSG;
 	first->size = (size_t)got;
-	while (offset < read && first->size >= offset) {
-		size = message_at(first, offset);
+	while (offset < read) {
+		size = offset < first->size ? message_at(first, offset) : 0;
 		if (!size)
 			return -EBADMSG;
+		/* The first one is the head. */
+		if (first->head)
+			last = offset;
+		else
+			first->head = offset + size;
 		offset += size;
 	}
-	if (first->size < offset)
-		return -EBADMSG;
+	if (last)
+		err = take_entry(first, last, size);
 	first->size = offset;
-	return 0;
+	return err;
 }
 
-/* What is held of the entries behind @offset, in as few entries as can be. */
-static int put_held(FILE *file, const struct image_entries *entries, size_t offset)
-{
-	uint64_t start = 0, end = 0;
-	int err = 0;
-
-	for (size_t i = 0; !err && i < entries->nr; i++) {
-		const struct image_entry *entry = &entries->v[i];
-
-		if (entry->offset < offset || !entry->held || entry->start == entry->end)
-			continue;
-		if (entry->start != end) {
-			if (start < end)
-				err = image_put_entry(file, start, end, IMAGE_IN_PARENT);
-			start = entry->start;
-		}
-		end = entry->end;
-	}
-	return err || start == end ? err : image_put_entry(file, start, end, IMAGE_IN_PARENT);
-}
-
-int image_entries_shorten(int from, size_t read, const struct image_entries *entries, int to)
+int image_entries_shorten(int from, size_t read, const struct image_entries *merged, int to)
 {
 	struct image_entries first;
 	char *data = NULL;
@@ -301,11 +306,15 @@ int image_entries_shorten(int from, size_t read, const struct image_entries *ent
 	int err = read_first(from, read, &first);
 
 	if (!err) {
+		const uint64_t known = first.nr ? first.v[0].end : 0;
 		FILE *file = open_memstream(&data, &size);
 
 		err = !file ? -errno : fwrite(first.data, 1, first.size, file) == first.size ? 0 : -errno;
-		if (!err && entries)
-			err = put_held(file, entries, first.size);
+		for (size_t i = merged ? find(merged, known) : 0; !err && merged && i < merged->nr; i++) {
+			const struct image_entry *run = &merged->v[i];
+
+			err = image_put_entry(file, run->start > known ? run->start : known, run->end, IMAGE_IN_PARENT);
+		}
 		if (file && fclose(file) && !err)
 			err = -errno;
 	}

@@ -44,13 +44,19 @@ bool image_entries_cover(const struct image_entries *entries, uint64_t start, ui
 int image_entries_fill(int fd, const struct image_entries *entries, const struct pagescan_regions *regions);
 
 /*
- * For a reader that has @read bytes of the file behind @from, and whom it suffices to know which pages the images have:
- * write to @to, an empty file, the messages that begin before that, as they are, and for what comes behind them, as
- * @entries of the same file have it, one entry for each run of pages that they hold. These refer to a parent, so that
- * nobody takes their pages to be there. @entries: NULL if even that is of no interest. Both files stay the caller's, @from
- * where it is. Returns 0; -EBADMSG (no whole messages); or another negative errno.
+ * Forget all but which pages the images hold: what is left are runs of these, apart from each other, which messages they
+ * were in is not told any more, and image_entries_cover() says the same as before.
  */
-int image_entries_shorten(int from, size_t read, const struct image_entries *entries, int to);
+void image_entries_merge(struct image_entries *entries);
+
+/*
+ * For a reader that has @read bytes of the file behind @from, and whom it suffices to know which pages the images have:
+ * write to @to, an empty file, the messages that begin before that, as they are, and behind them an entry for each run of
+ * @merged, which was read from the same file. These refer to a parent, so that nobody takes their pages to be there.
+ * @merged: NULL if even that is of no interest. Both files stay the caller's, @from where it is. Returns 0; -EBADMSG (no
+ * whole messages); or another negative errno.
+ */
+int image_entries_shorten(int from, size_t read, const struct image_entries *merged, int to);
 
 void image_entries_fini(struct image_entries *entries);
 
