@@ -29,6 +29,9 @@
  */
 PUBLIC bool pagescan_active;
 
+/* It is this copy's. */
+static bool installed;
+
 /* On a kernel that has both trackers the user may want the other one. */
 static bool soft_dirty_is_wanted(void)
 {
@@ -102,7 +105,7 @@ static void start(bool detect)
 		pr_warn("standing aside, criu goes on alone: %s\n", missing);
 		return;
 	}
-	pagescan_active = true;
+	pagescan_active = installed = true;
 }
 
 /* CRIU_LIBS_DIR is not the user's but `pagescan criu`'s, and only CRIU shall see it. */
@@ -166,7 +169,7 @@ static int plugin_init(int stage)
 		start(false);
 	is_pre_dump = stage == CR_PLUGIN_STAGE__PRE_DUMP;
 	device_set_pre_dump(is_pre_dump);
-	root_is_next = pagescan_active && (is_pre_dump || stage == CR_PLUGIN_STAGE__DUMP);
+	root_is_next = installed && (is_pre_dump || stage == CR_PLUGIN_STAGE__DUMP);
 	return 0;
 }
 
