@@ -55,7 +55,7 @@ def omitted_pages_are_in_the_images(t):
 
 
 def scattered(t):
-    """A chain whose second images have so many entries that criu does not read them at once. Returns the size of pages."""
+    """A chain whose second images have so many entries that criu does not read them at once."""
     begin(t)
     for _ in range(16):
         t.victim.touch()

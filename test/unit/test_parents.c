@@ -187,42 +187,44 @@ static void few_entries_hold_the_same(void **state)
 	expect_whole(&images[1]);
 }
 
-static void all_where_pages_are_to_be_removed(void **state)
+/* Criu opens the chain of PID by these flags while that of @pid is expected. */
+static void expect_whole_chain(int pid, int flags)
 {
 	struct image images[2];
 
-	(void)state;
 	parents_read(dirs[0]);
-	parents_expect(PID);
-	open_chain(images, O_RDWR);
+	parents_expect(pid);
+	open_chain(images, flags);
 	expect_whole(&images[0]);
 	expect_whole(&images[1]);
 }
 
+static void all_where_pages_are_to_be_removed(void **state)
+{
+	(void)state;
+	expect_whole_chain(PID, O_RDWR);
+}
+
 static void all_where_it_is_another_chain(void **state)
 {
-	struct image images[2];
+	struct image image;
 
 	(void)state;
-	parents_read(dirs[0]);
-	parents_expect(PID + 1);
-	open_chain(images, O_RDONLY);
-	expect_whole(&images[0]);
-	expect_whole(&images[1]);
+	expect_whole_chain(PID + 1, O_RDONLY);
 
 	/* Pages of another directory. */
 	parents_expect(PID);
-	open_pagemap(&images[0], dirs[1]);
+	open_pagemap(&image, dirs[1]);
 	parents_pages_opened(dirs[2], O_RDONLY);
 	parents_pages_opened(dirs[1], O_RDONLY);
-	expect_whole(&images[0]);
+	expect_whole(&image);
 
 	/* A pagemap that nobody has read. */
 	parents_forget();
 	parents_expect(PID);
-	open_pagemap(&images[0], dirs[1]);
+	open_pagemap(&image, dirs[1]);
 	parents_pages_opened(dirs[1], O_RDONLY);
-	expect_whole(&images[0]);
+	expect_whole(&image);
 }
 
 /* What fits into CRIU's buffer is not worth it. */

@@ -164,26 +164,29 @@ static bool takes_mode(int flags)
 	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
+static bool creates(int flags)
+{
+	return (flags & O_CREAT) && (flags & O_ACCMODE) != O_RDONLY;
+}
+
 /* In a dump CRIU opened an image of memory: one that it writes, or to ask the parents about clean pages. */
 static void image_opened(int fd, int dir, const char *name, int flags)
 {
-	const bool created = (flags & O_CREAT) && (flags & O_ACCMODE) != O_RDONLY;
 	unsigned int id;
 	int pid, end = 0;
 
 	if (sscanf(name, CRIU_PAGEMAP, &pid, &end) == 1 && end && !name[end]) {
-		if (created)
+		if (creates(flags))
 			round_pagemap_opened(fd, pid);
 		else
 			parents_pagemap_opened(fd, dir, pid);
-	} else if (!created && sscanf(name, CRIU_PAGES, &id, &end) == 1 && end && !name[end]) {
+	} else if (!creates(flags) && sscanf(name, CRIU_PAGES, &id, &end) == 1 && end && !name[end]) {
 		parents_pages_opened(dir, flags);
 	}
 }
 
 static int device_openat(int dir, const char *name, int flags, ...)
 {
-	const bool created = (flags & O_CREAT) && (flags & O_ACCMODE) != O_RDONLY;
 	struct round_task *seized = NULL;
 	mode_t mode = 0;
 	va_list args;
@@ -194,7 +197,7 @@ static int device_openat(int dir, const char *name, int flags, ...)
 		mode = va_arg(args, mode_t);
 	va_end(args);
 
-	if (created && !strcmp(name, CRIU_INVENTORY)) {
+	if (creates(flags) && !strcmp(name, CRIU_INVENTORY)) {
 		err = round_complete();
 		if (err) {
 			errno = -err;

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "omit.h"
 #include "parents.h"
+#include "same_file.h"
 
 /* An image that CRIU writes: which file that is, what its parent has, and what was omitted, in the order of asking. */
 struct omitted {
@@ -71,11 +72,6 @@ static void image_drop(int pid)
 	}
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
 int omit_begin(int dir, int fd, int pid)
 {
 	struct omitted *image;
@@ -101,6 +97,7 @@ int omit_begin(int dir, int fd, int pid)
 	}
 	image->next = images;
 	images = image;
+	parents_expect(pid);
 	return 0;
 }
 
@@ -168,12 +165,12 @@ static int open_written(int dir, const struct omitted *image, const char *name)
 	int fd, err;
 
 	/* Before ours, which may get the same number. */
-	if (!fstat(image->fd, &st) && is_same(&st, &image->id))
+	if (!fstat(image->fd, &st) && is_same_file(&st, &image->id))
 		return -EBUSY;
 	fd = openat(dir, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = fstat(fd, &st) ? -errno : is_same(&st, &image->id) ? 0 : -ESTALE;
+	err = fstat(fd, &st) ? -errno : is_same_file(&st, &image->id) ? 0 : -ESTALE;
 	if (!err)
 		return fd;
 	close(fd);

@@ -21,6 +21,7 @@
 #include "image/image.h"
 #include "log.h"
 #include "parents.h"
+#include "same_file.h"
 
 /* A file as it was read. */
 struct pagemap {
@@ -42,11 +43,6 @@ static struct {
 		struct stat dir;
 	} v[DEPTH];
 } chain;
-
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
 
 static bool is_unchanged(const struct stat *a, const struct stat *b)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * round.c - the round that CRIU is in. Calls track, image, remote, verify, omit, parents, CRIU's log. CRIU works on one task after
- * the other in one thread, so there is one round and no lock.
+ * round.c - the round that CRIU is in. Calls track, image, remote, verify, omit, parents, CRIU's log. CRIU works on one
+ * task after the other in one thread, so there is one round and no lock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include "parents.h"
 #include "remote.h"
 #include "round.h"
+#include "same_file.h"
 #include "verify.h"
 
 static struct {
@@ -87,7 +88,7 @@ static void round_begin(void)
 
 	if (dir >= 0 && fstat(dir, &id))
 		dir = -1;
-	if (now.begun && id.st_dev == now.id.st_dev && id.st_ino == now.id.st_ino)
+	if (now.begun && is_same_file(&id, &now.id))
 		return;
 
 	round_end();
@@ -216,8 +217,6 @@ void round_pagemap_opened(int fd, int pid)
 	for (struct round_task *task = now.tasks; task; task = task->next) {
 		if (task->image_pid == pid && task->visible && task->tracker.trusted)
 			task->omits = !omit_begin(now.dir, fd, pid);
-		if (task->image_pid == pid && task->omits)
-			parents_expect(pid);
 	}
 }
 
