@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -39,6 +40,27 @@ class Failure(Exception):
 
 class Skip(Exception):
     pass
+
+
+PASSED, FAILED, SKIPPED = 0, 1, 77
+
+
+def outcome(name, test):
+    """Run a case; its exit status. The reason, where there is one, is the last line of stdout."""
+    try:
+        CASES[name](test)
+    except Skip as reason:
+        print(reason)
+        return SKIPPED
+    except Failure as reason:
+        print(' '.join(str(reason).split()))
+        return FAILED
+    except Exception as error:  # a mistake of the case's: it fails, the others go on
+        traceback.print_exc()
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        print(f'{error!r} in {os.path.basename(where.filename)}, line {where.lineno}')
+        return FAILED
+    return PASSED
 
 
 @functools.cache

@@ -13,33 +13,20 @@ import signal
 import subprocess
 import sys
 import threading
-import traceback
 
 import kit
+from kit import FAILED, PASSED, SKIPPED
 
 CASE_TIMEOUT = 1200
-PASSED, FAILED, SKIPPED = 0, 1, 77
 
 interrupted = threading.Event()
 running = set()
 
 
 def inside(name, directory):
-    """Process 1 of the case's namespaces. The reason, where there is one, is the last line of stdout."""
+    """Process 1 of the case's namespaces."""
     subprocess.run(['mount', '-t', 'tmpfs', '-o', 'mode=755', 'none', '/run'], check=True)
-    try:
-        kit.CASES[name](kit.Test(directory))
-    except kit.Skip as reason:
-        print(reason)
-        return SKIPPED
-    except kit.Failure as reason:
-        print(' '.join(str(reason).split()))
-        return FAILED
-    except Exception as error:  # a mistake of the case's: it fails, the others go on
-        traceback.print_exc()
-        print(repr(error))
-        return FAILED
-    return PASSED
+    return kit.outcome(name, kit.Test(directory))
 
 
 def take(name, runs, title, timeout, keep):

@@ -29,10 +29,11 @@ SCRIPT = '''#!/bin/sh
 
 
 def stat_of(pid):
-    """State and parent of a process, None where there is none."""
+    """State and parent of a process; where there is none, or no longer, that it is dead (X)."""
     with contextlib.suppress(ProcessLookupError):
-        return read_text(f'/proc/{pid}/stat').rpartition(')')[2].split()[:2] or None
-    return None
+        if words := read_text(f'/proc/{pid}/stat').rpartition(')')[2].split():
+            return words[0], int(words[1])
+    return 'X', 0
 
 
 class Traveller:
@@ -84,7 +85,7 @@ class Traveller:
     def root(self, name):
         """The process whose parent is none of the others."""
         pids = self.places()[name]
-        return next(pid for pid in pids if int(stat_of(pid)[1]) not in pids)
+        return next(pid for pid in pids if stat_of(pid)[1] not in pids)
 
     def only_in(self, name):
         """It runs there, whole, and nowhere else."""
@@ -126,7 +127,7 @@ class Traveller:
         """Let it verify its memory, and end."""
         pids = self.places()[name]
         os.kill(self.root(name), signal.SIGTERM)
-        wait(lambda: self.process.poll() is not None and not any(map(stat_of, pids)), 'its end')
+        wait(lambda: self.process.poll() is not None and all(stat_of(pid)[0] == 'X' for pid in pids), 'its end')
         check(self.verdicts() == [f'PASS {self.touches}'] * self.size,
               f'it says {self.verdicts()} after {self.touches} touches')
 
@@ -212,7 +213,7 @@ class Moving(Hosts):
         """The first one of those; children of criu's have its command line, too."""
         pids = wait(lambda: self.find(host, *words), f'{" ".join(words)} in {host.name}')
         os.kill(pids[0], signal.SIGKILL)
-        wait(lambda: (stat_of(pids[0]) or 'Z')[0] in 'ZX', f'end of {" ".join(words)}')
+        wait(lambda: stat_of(pids[0])[0] in 'ZX', f'end of {" ".join(words)}')
 
     def moved(self, traveller=None):
         """It runs there and not here, and its memory is right."""
