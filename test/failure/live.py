@@ -145,11 +145,13 @@ def live_with_wrong(t, options):
     untracked(t)
 
 
-@case
-def live_by_a_command_in_path(t):
-    """From a build tree, too, the command finds itself to be the keeper when a shell has found it in PATH."""
+@variants(in_path='pagescan', relative=f'./{os.path.basename(PAGESCAN)}',
+          relative_to_above=os.path.relpath(PAGESCAN, os.path.join(PAGESCAN, '../..')))
+def live_by_a_command(t, name):
+    """From a build tree, too, the command finds itself to be the keeper, whatever it was called by."""
     t.start_victim()
-    t.run('/bin/sh', '-c', f'exec pagescan pre-dump -t {t.victim.pid} -D {t.path("1")}',
+    where = PAGESCAN.removesuffix(os.path.normpath(f'/{name}'))
+    t.run('/bin/sh', '-c', f'cd {where} && exec {name} pre-dump -t {t.victim.pid} -D {t.path("1")}',
           env={'PATH': os.path.dirname(PAGESCAN)}).expect(0)
     end(t, '1')
 

@@ -190,27 +190,27 @@ int keeper_list(int (*visit)(void *ctx, const struct keeper_entry *entry), void 
 	}
 }
 
-/* The command lies beside the plugin in a build tree, and where `make install` puts it otherwise. */
+/*
+ * The command lies beside the plugin in a build tree, and where `make install` puts it otherwise. The loader knows either by
+ * the name that it was called by, which may be none for the keeper, whose directory is the root.
+ */
 static void program_path(char path[PATH_MAX])
 {
-	char self[PATH_MAX];
+	char self[PATH_MAX] = "", here[PATH_MAX] = "";
 	const char *slash = NULL;
 	Dl_info info;
 
 	if (dladdr((void *)program_path, &info) && info.dli_fname) {
-		ssize_t len;
-
 		slash = strrchr(info.dli_fname, '/');
-		/* The command itself, found in PATH by a shell, is known to the loader by its bare name. */
-		len = slash ? 0 : readlink("/proc/self/exe", self, sizeof(self) - 1);
-		if (len > 0) {
-			self[len] = '\0';
+		/* The command itself, found in PATH by a shell, has a bare name. */
+		if (!slash && readlink("/proc/self/exe", self, sizeof(self) - 1) > 0) {
 			info.dli_fname = self;
 			slash = strrchr(self, '/');
 		}
 	}
-	if (slash) {
-		snprintf(path, PATH_MAX, "%.*s/pagescan", (int)(slash - info.dli_fname), info.dli_fname);
+	if (slash && (*info.dli_fname == '/' || getcwd(here, sizeof(here)))) {
+		snprintf(path, PATH_MAX, "%s%s%.*s/pagescan", here, *here ? "/" : "", (int)(slash - info.dli_fname),
+			 info.dli_fname);
 		if (!access(path, X_OK))
 			return;
 	}
