@@ -136,6 +136,17 @@ def criu_is_not_there(t):
 
 
 @case
+def criu_is_not_there_for_a_dump(t):
+    """That is said before any memory is copied, and the process is left alone."""
+    t.start_victim()
+    run = t.pagescan('dump', '-t', str(t.victim.pid), '-D', t.path('images'), env={'PAGESCAN_CRIU': t.path('nothing')})
+    run.expect(1).said(f'cannot find criu at {t.path("nothing")}')
+    check(os.listdir(t.path('images')) == ['incomplete'], f'there is {os.listdir(t.path("images"))}')
+    check(str(t.victim.pid) not in t.pagescan('status').expect(0).out.split(), 'the victim is tracked')
+    t.victim.verdict()
+
+
+@case
 def criu_is_too_old(t):
     install(t.path('criu'), '#!/bin/sh', '[ "$1" = --version ] && echo "Version: 3.17.1" || exit 42')
     environment = {'PAGESCAN_CRIU': t.path('criu')}

@@ -115,6 +115,18 @@ def host_that_cannot_be_reached(t):
     stayed(t, run, 'cannot begin at there', lines=2)
 
 
+@variants(here=('/no/such/criu', CRIU, 'cannot find criu at /no/such/criu'),
+          there=(CRIU, '/no/such/criu', 'cannot find criu at the destination'))
+def destination_or_source_without_criu(t, criu):
+    """That is said before any memory goes over."""
+    here, there, text = criu
+    t.start_victim()
+    t.environment['PAGESCAN_CRIU'] = here
+    run = migrate(t, '--rsh', rsh(t, f'#!/bin/sh\nshift\nPAGESCAN_CRIU={there} exec sh -c "$*"\n'))
+    stayed(t, run, text, lines=3)
+    check('round' not in run.out, f'it says {run.out}')
+
+
 @case
 def destination_that_is_not_empty(t):
     t.start_victim()

@@ -81,6 +81,9 @@ int print_json(json_t *value);
  */
 char *find_criu(void);
 
+/* The same; NULL after a complaint. */
+char *need_criu(void);
+
 /* The first line of `criu --version`, "Version: 4.1.1". Returns false if criu cannot be run. */
 bool criu_version(const char *criu, char *version, size_t size);
 

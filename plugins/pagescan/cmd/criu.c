@@ -102,16 +102,9 @@ int exec_criu(char **argv)
 	bool ready;
 
 	come_back();
-	criu = find_criu();
-	if (!criu) {
-		const char *wanted = getenv("PAGESCAN_CRIU");
-
-		if (wanted && !*wanted)
-			wanted = NULL;
-		complain("cannot find criu%s%s; install CRIU 4.0 or later, or set PAGESCAN_CRIU to its path",
-			 wanted ? " at " : " in PATH", wanted ? wanted : "");
+	criu = need_criu();
+	if (!criu)
 		return 127;
-	}
 	if (!find_plugin(plugin)) {
 		complain("cannot find " PLUGIN " beside this program or in " PAGESCAN_PLUGINDIR);
 		free(criu);

@@ -71,6 +71,19 @@ char *find_criu(void)
 	return found;
 }
 
+char *need_criu(void)
+{
+	const char *wanted = getenv("PAGESCAN_CRIU");
+	char *criu = find_criu();
+
+	if (wanted && !*wanted)
+		wanted = NULL;
+	if (!criu)
+		complain("cannot find criu%s%s; install CRIU 4.0 or later, or set PAGESCAN_CRIU to its path",
+			 wanted ? " at " : " in PATH", wanted ? wanted : "");
+	return criu;
+}
+
 /* Root has all capabilities anyway; to the kernel a file adds none then (security/commoncap.c). */
 bool ignores_preload(const char *criu)
 {

@@ -338,13 +338,17 @@ static int serve(struct receiver *receiver, struct reason *why)
 
 /*
  * What criu finds out about the kernel it keeps in /run, so that it takes a third of a second once only, and not while
- * nobody runs. Whatever comes of it, criu will say it itself.
+ * nobody runs. Whatever comes of it, criu will say it itself; but without a criu no round is worth its while.
  */
-static void warm_up_criu(void)
+static int warm_up_criu(struct reason *why)
 {
 	char *criu = find_criu();
 	pid_t child = criu ? fork() : -1;
 
+	if (!criu)
+		return reason_set(why, -ENOENT,
+				  "cannot find criu at the destination; install CRIU 4.0 or later there, or set "
+				  "PAGESCAN_CRIU to its path");
 	if (!child) {
 		int null = open("/dev/null", O_RDWR);
 
@@ -356,6 +360,7 @@ static void warm_up_criu(void)
 	if (child > 0)
 		waitpid(child, NULL, 0);
 	free(criu);
+	return 0;
 }
 
 /* Both take their time, and the source wants signs of life. */
@@ -387,7 +392,9 @@ static int prepare(struct receiver *receiver, struct reason *why)
 	err = receive_init(&receiver->receive, receiver->dir);
 	if (err)
 		return reason_set(why, err, "out of memory");
-	warm_up_criu();
+	err = warm_up_criu(why);
+	if (err)
+		return err;
 	return receiver->restore.container.name ? prepare_runtime(receiver, why) :
 	       receiver->warm			? start_criu(receiver, true, why) :
 						  0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * rounds.c - live rounds until the pause is short. Calls container, live, live_round, files, written, converge, progress,
- * keeper, exec_criu.
+ * keeper, find, exec_criu.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -266,8 +266,13 @@ static enum rounds_end make_rounds(struct rounds *rounds, const char **reason)
 
 enum rounds_end rounds_make(struct rounds *rounds, const char **reason)
 {
+	char *criu = need_criu();
 	enum rounds_end end;
 
+	/* Without it nothing would come of any round. */
+	if (!criu)
+		return ROUNDS_FAILED;
+	free(criu);
 	heed_time(rounds);
 	end = make_rounds(rounds, reason);
 	/* Time is limited for rounds alone: what is over in time is not interrupted any more. */
