@@ -10,6 +10,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <ftw.h>
+#include <pagescan.h>
 
 #include "fuzz.h"
 #include "move/receive.h"
@@ -18,7 +19,11 @@
 
 #define ASIDE 0x80
 
+/* Where a page is that the source may tell by its digest. */
+#define HELD "held"
+
 static struct wire wire, aside;
+static struct known held = { .dir = -1 };
 
 /* What comes over a wire. */
 struct bytes {
@@ -102,12 +107,27 @@ static int names(void)
 	return nr;
 }
 
+static void hold_a_page(void)
+{
+	const size_t size = pagescan_page_size();
+	uint8_t *page = malloc(size);
+	struct reason why;
+
+	MUST(page && !mkdir(HELD, 0700));
+	memset(page, 1, size);
+	fuzz_file(HELD "/pages-1.img", page, size);
+	free(page);
+	wire.out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	MUST(wire.out >= 0 && !known_offer(&held, HELD, &wire, &why) && held.nr == 1);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
 	MUST(!wire_init(&wire, -1, -1, 0) && !wire_init(&aside, -1, -1, 0) && fuzz_dir() >= 0);
+	hold_a_page();
 	return 0;
 }
 
@@ -132,6 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	base = open(BASE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	MUST(wire.in >= 0 && base >= 0 && !receive_init(&receive, base));
 	receive.threads = other.len;
+	receive.known = &held;
 	/* Each may wait for the other. */
 	receive.patience = 5;
 	MUST(!receive.threads || !pthread_create(&thread, NULL, receive_aside, &receive));

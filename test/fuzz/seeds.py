@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Write the inputs that fuzzing begins with: seeds.py DIRECTORY, a subdirectory for each target."""
 
+import hashlib
 import os
 import platform
 import struct
@@ -141,8 +142,12 @@ def round_of(number, *files, end=ROUND_END):
     return frame(ROUND, struct.pack('<I', number)) + parent + b''.join(files) + frame(end)
 
 
+SAME = 21
+PAGE_SIZE = os.sysconf('SC_PAGE_SIZE')
+HELD = hashlib.sha256(b'\x01' * PAGE_SIZE).digest()
 PAGES = sent(b'pages-1.img', frame(DATA, place(8) + b'data'), sent=4)
 PACKED = sent(b'pages-1.img', frame(LZ4, place() + struct.pack('<I', 5) + b'\x50abcde'), sent=5)
+KNOWN = sent(b'pages-1.img', frame(SAME, place() + HELD), frame(SAME, place(PAGE_SIZE) + 2 * HELD), sent=3 * PAGE_SIZE)
 # By a connection of its own.
 ASIDE = 0x80
 PAGES_ASIDE = sent(b'pages-1.img', frame(ASIDE | DATA, place(8) + b'data'),
@@ -156,6 +161,9 @@ def outline(*areas):
 SEEDS = {
     'wire': [
         round_of(1, PAGES), round_of(1, PACKED) + round_of(2, sent(b'core-7.img'), PAGES) + round_of(3, end=LAST),
+        round_of(1, KNOWN), round_of(1, sent(b'a', frame(SAME, place() + bytes(32)))),
+        round_of(1, sent(b'a', frame(ASIDE | SAME, place() + HELD), sent=PAGE_SIZE)), round_of(1, frame(SAME, place() + HELD)),
+        round_of(1, sent(b'a', frame(SAME, place() + HELD[1:]))),
         round_of(1, PAGES_ASIDE), round_of(1, PAGES_ASIDE, sent(b'a', frame(ASIDE | DATA, place(0, 2) + b'b'), sent=1)),
         round_of(1, PAGES, sent(b'a', frame(ASIDE | DATA, place(0, 3)))), round_of(1, PAGES) + frame(ASIDE | GO),
         round_of(1, frame(FILE, b'a') + frame(FILE_DROP, bytes(8)), PAGES) + frame(GO), round_of(2), frame(LAST),

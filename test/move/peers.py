@@ -15,7 +15,7 @@ from kit import CRIU, PAGESCAN, Skip, case, check, variants, wait
 from moving import Moving
 from relay import FRAMES
 
-VERSION = 2
+VERSION = 3
 ARCH = platform.machine()
 
 

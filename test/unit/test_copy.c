@@ -29,6 +29,7 @@ static struct {
 	int wrong;
 	int fail_at; /* how many chunks go well before one fails, -1 for all */
 	bool mark_fails;
+	bool spares; /* finds everything where it was to go */
 } got;
 
 static size_t page_of(uint64_t addr)
@@ -58,7 +59,7 @@ static int take(struct sink *sink, struct chunk *chunk, struct reason *why)
 	return got.fail_at-- == 0 ? reason_set(why, -ENOSPC, "no room") : 0;
 }
 
-static int store(struct sink *sink, const struct chunk *chunk, struct reason *why)
+static int store(struct sink *sink, struct chunk *chunk, struct reason *why)
 {
 	const unsigned char *bytes = chunk->buffer;
 
@@ -79,6 +80,7 @@ static int store(struct sink *sink, const struct chunk *chunk, struct reason *wh
 		}
 	}
 	__atomic_fetch_add(&got.wrong, bytes != chunk->buffer + chunk->bytes, __ATOMIC_SEQ_CST);
+	chunk->spared = got.spares ? chunk->bytes : 0;
 	return 0;
 }
 
@@ -155,6 +157,24 @@ static void all_pages_come_in_order(void **state)
 		tear_down(NULL);
 	}
 	set_up(NULL);
+}
+
+/* At a byte a second it would take months. */
+static void what_was_spared_takes_no_bandwidth(void **state)
+{
+	struct pagescan_regions regions = { 0 };
+	struct copy_counts counts;
+
+	(void)state;
+	got.spares = true;
+	add(&regions, 0, PAGES, LIVE_COPY);
+	alarm(60);
+	assert_int_equal(copy(&regions, (struct copy_plan){ .jobs = 1, .rate = 1 }, &counts), 0);
+	alarm(0);
+	assert_int_equal(got.wrong, 0);
+	assert_int_equal(counts.copied, PAGES);
+	assert_int_equal(counts.spared, PAGES);
+	pagescan_regions_fini(&regions);
 }
 
 static void what_cannot_be_read_is_dirty(void **state)
@@ -266,8 +286,13 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		CASE(all_pages_come_in_order), CASE(what_cannot_be_read_is_dirty), CASE(a_part_may_fall_to_pieces),
-		CASE(a_failure_ends_all),      CASE(what_is_shared_stays_shared),  CASE(a_rate_is_kept),
+		CASE(all_pages_come_in_order),
+		CASE(what_cannot_be_read_is_dirty),
+		CASE(a_part_may_fall_to_pieces),
+		CASE(a_failure_ends_all),
+		CASE(what_is_shared_stays_shared),
+		CASE(a_rate_is_kept),
+		CASE(what_was_spared_takes_no_bandwidth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

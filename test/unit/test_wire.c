@@ -218,6 +218,157 @@ static void a_round_arrives_compressed(void **state)
 	send_a_round(*state, true);
 }
 
+/* Images of before in the directory "held" of the destination: these pages, in two rounds. */
+static void hold(const struct ends *ends, const unsigned char *pages, size_t first, size_t second)
+{
+	static const char *const names[] = { "held/1/pages-1.img", "held/2/pages-7.img" };
+	const size_t sizes[] = { first, second };
+
+	mkdirat(ends->base, "held", 0700);
+	mkdirat(ends->base, "held/1", 0700);
+	mkdirat(ends->base, "held/2", 0700);
+	assert_int_equal(symlinkat("2", ends->base, "held/last"), 0);
+	for (int i = 0; i < 2; i++) {
+		int fd = openat(ends->base, names[i], O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+		assert_int_equal(write(fd, pages, sizes[i]), sizes[i]);
+		pages += sizes[i];
+		close(fd);
+	}
+}
+
+/* The destination offers them, the source hears of it. */
+static void offer(struct ends *ends, struct known *there, struct known *here)
+{
+	struct reason why;
+	char path[64];
+	int type, more = 1;
+
+	snprintf(path, sizeof(path), "%s/held", ends->path);
+	assert_int_equal(known_offer(there, path, &ends->destination, &why), 0);
+	assert_int_equal(digest_load(&why), 0);
+	while (more) {
+		type = wire_receive(&ends->source, &why);
+		assert_true(type == WIRE_NOTE || type == WIRE_KNOWN);
+		more = type == WIRE_NOTE || known_hear(here, &ends->source, &why);
+	}
+	ends->receive.known = there;
+}
+
+/* Pages a, b and c; what stands in "held" is a b a, and of no use: zeros, and half a page. */
+static void fill(unsigned char pages[6 * PAGE], unsigned char held[5 * PAGE])
+{
+	const char letters[] = { 'a', 'c', 'b', 0, 'a', 'c' };
+
+	for (size_t i = 0; i < sizeof(letters); i++)
+		memset(pages + i * PAGE, letters[i], PAGE);
+	memset(held, 0, 5 * PAGE);
+	memset(held, 'a', PAGE);
+	memset(held + PAGE, 'b', PAGE);
+	memset(held + 3 * PAGE, 'a', PAGE);
+	memset(held + 4 * PAGE, 'c', PAGE / 2);
+}
+
+static void what_is_there_already_is_not_sent(void **state)
+{
+	struct ends *ends = *state;
+	struct known there = { .dir = -1 }, here = { .dir = -1 };
+	unsigned char pages[6 * PAGE], held[5 * PAGE], got[6 * PAGE];
+	struct pagescan_region run = { .start = 0x10000, .end = 0x10000 + sizeof(pages), .categories = LIVE_COPY };
+	struct chunk chunk = { .runs = &run, .nr = 1, .buffer = pages, .bytes = sizeof(pages) };
+	int dir = (mkdirat(ends->base, "source", 0700), openat(ends->base, "source", O_RDONLY | O_DIRECTORY)), fd;
+	struct files files;
+	struct reason why;
+	struct send send;
+
+	fill(pages, held);
+	hold(ends, held, 2 * PAGE, 2 * PAGE + PAGE / 2);
+	offer(ends, &there, &here);
+	assert_int_equal(here.nr, 2);
+	files_init(&files, dir);
+	send_init(&send, &ends->source, false);
+	send.known = &here;
+	assert_int_equal(send_round(&send, &files, 1, &why), 0);
+	assert_int_equal(send.sink.begin(&send.sink, 5, &why), 0);
+	assert_int_equal(send.sink.take(&send.sink, &chunk, &why), 0);
+	assert_int_equal(send.sink.store(&send.sink, &chunk, &why), 0);
+	assert_int_equal(chunk.spared, 3 * PAGE);
+	assert_true(send.bytes >= 2 * PAGE && send.bytes < 2 * PAGE + 4 * DIGEST);
+	assert_int_equal(send.sink.end(&send.sink, &why), 0);
+	assert_int_equal(send_directory(&send, dir, true, WIRE_ROUND_END, &why), 0);
+	assert_int_equal(take(ends, WIRE_ROUND_END), 0);
+	fd = openat(ends->base, "1/pages-1.img", O_RDONLY);
+	assert_int_equal(pread(fd, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(got, pages, sizeof(pages));
+	close(fd);
+	close(dir);
+	known_fini(&there);
+	known_fini(&here);
+}
+
+/* A page that is told by its digest: of offset 0 in file 1. */
+static void say_same(struct ends *ends, const unsigned char *digests, size_t len)
+{
+	struct reason why;
+
+	assert_int_equal(wire_send(&ends->source, WIRE_SAME, "\0\0\0\0\0\0\0\0\1\0\0", 12, digests, len, &why), 0);
+}
+
+static void what_is_there_is_what_was_offered(void **state)
+{
+	struct ends *ends = *state;
+	struct known there = { .dir = -1 }, here = { .dir = -1 };
+	unsigned char pages[6 * PAGE], held[5 * PAGE], a[DIGEST], c[DIGEST];
+	int fd;
+
+	fill(pages, held);
+	hold(ends, held, 2 * PAGE, 0);
+	begin_round(ends, 1);
+	say(ends, WIRE_FILE, "pages-1.img", 11);
+	assert_int_equal(take(ends, WIRE_FILE), 0);
+	memset(c, 0, sizeof(c));
+	say_same(ends, c, sizeof(c));
+	assert_int_equal(take(ends, WIRE_SAME), -EPROTO); /* there is no base */
+	offer(ends, &there, &here);
+	assert_true(digest(pages, PAGE, a) && digest(pages + PAGE, PAGE, c));
+	assert_true(known_has(&here, a) && !known_has(&here, c));
+	say_same(ends, a, sizeof(a));
+	assert_int_equal(take(ends, WIRE_SAME), 0);
+	say_same(ends, c, sizeof(c));
+	assert_int_equal(take(ends, WIRE_SAME), -EPROTO);
+	say_same(ends, a, sizeof(a) - 1);
+	assert_int_equal(take(ends, WIRE_SAME), -EPROTO);
+	/* Somebody has written to them since. */
+	fd = openat(ends->base, "held/1/pages-1.img", O_WRONLY);
+	assert_int_equal(pwrite(fd, "A", 1, PAGE - 1), 1);
+	say_same(ends, a, sizeof(a));
+	assert_int_equal(take(ends, WIRE_SAME), -ESTALE);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	say_same(ends, a, sizeof(a));
+	assert_int_equal(take(ends, WIRE_SAME), -ESTALE);
+	close(fd);
+	known_fini(&there);
+	known_fini(&here);
+}
+
+static void an_offer_makes_sense(void **state)
+{
+	struct ends *ends = *state;
+	struct known here = { .dir = -1 };
+	unsigned char two[2 * DIGEST] = { 0 };
+	struct reason why;
+
+	two[DIGEST] = 1;
+	say(ends, WIRE_KNOWN, two, sizeof(two) - 1);
+	assert_int_equal(wire_receive(&ends->destination, &why), WIRE_KNOWN);
+	assert_int_equal(known_hear(&here, &ends->destination, &why), -EPROTO);
+	say(ends, WIRE_KNOWN, two, sizeof(two));
+	assert_int_equal(wire_receive(&ends->destination, &why), WIRE_KNOWN);
+	assert_int_equal(known_hear(&here, &ends->destination, &why), 1);
+	assert_int_equal(known_hear(&here, &ends->destination, &why), -EPROTO); /* from the beginning */
+	known_fini(&here);
+}
+
 static void the_parent_is_the_round_before(void **state)
 {
 	struct ends *ends = *state;
@@ -312,6 +463,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(both_have_to_be_alike, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_round_arrives, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_round_arrives_compressed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_there_already_is_not_sent, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_there_is_what_was_offered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_offer_makes_sense, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_parent_is_the_round_before, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_name_is_one_of_crius, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_makes_no_sense_is_refused, set_up, tear_down),

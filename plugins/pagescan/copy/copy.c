@@ -150,7 +150,7 @@ static int read_part(struct job *job, struct part *part, uint64_t *lost)
 	ssize_t ready = 0; /* bytes that were read and not yet given to a run */
 	int err = 0;
 
-	chunk->nr = chunk->bytes = 0;
+	chunk->nr = chunk->bytes = chunk->spared = 0;
 	*lost = 0;
 	for (size_t i = 0; !err && i < part->nr; i++) {
 		const struct pagescan_region *run = &part->asked[i];
@@ -215,6 +215,14 @@ static void count(struct job *job, const struct part *part, uint64_t lost)
 		job->plan->progress(job->counts);
 }
 
+/* What was not sent after all leaves room for what comes. With the lock held. */
+static void count_spared(struct job *job, uint64_t bytes)
+{
+	job->counts->spared += bytes / pagescan_page_size();
+	if (job->plan->rate)
+		job->plan->due -= (uint64_t)((double)bytes * 1e9 / (double)job->plan->rate);
+}
+
 static void do_part(struct job *job, struct part *part)
 {
 	struct reason why;
@@ -239,6 +247,11 @@ static void do_part(struct job *job, struct part *part)
 
 	if (!err && !over && part->chunk.bytes && job->plan->sink->store)
 		err = job->plan->sink->store(job->plan->sink, &part->chunk, &why);
+	if (!err && part->chunk.spared) {
+		pthread_mutex_lock(&job->lock);
+		count_spared(job, part->chunk.spared);
+		pthread_mutex_unlock(&job->lock);
+	}
 	if (err)
 		fail(job, err, &why);
 }

@@ -18,13 +18,14 @@
 
 /*
  * Counts are pages. @todo: those that were protected to be copied. @lost: those that could not be read, which are not in
- * the images and dirty.
+ * the images and dirty. @spared: of the copied ones, those that the sink found where they were to go.
  */
 struct copy_counts {
 	uint64_t todo;
 	uint64_t copied;
 	uint64_t parent;
 	uint64_t lost;
+	uint64_t spared;
 };
 
 /*

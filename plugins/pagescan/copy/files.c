@@ -68,7 +68,7 @@ bool files_next(const struct chunk *chunk, size_t *at, size_t *end)
 	return *at < *end;
 }
 
-static int files_store(struct sink *sink, const struct chunk *chunk, struct reason *why)
+static int files_store(struct sink *sink, struct chunk *chunk, struct reason *why)
 {
 	for (size_t at = 0, end = 0; files_next(chunk, &at, &end);) {
 		while (at < end) {

@@ -12,7 +12,8 @@
 
 /*
  * A part of a task's memory on its way: @runs ascend, each LIVE_COPY or LIVE_PARENT (track/live.h), and @bytes of pages
- * are in @buffer, those of the first run to copy first. @place is the sink's.
+ * are in @buffer, those of the first run to copy first. @place is the sink's. @spared: bytes of those that the sink found
+ * where they were to go.
  */
 struct chunk {
 	struct pagescan_region *runs;
@@ -20,6 +21,7 @@ struct chunk {
 	unsigned char *buffer;
 	size_t bytes;
 	off_t place;
+	size_t spared;
 };
 
 /*
@@ -32,7 +34,7 @@ struct chunk {
 struct sink {
 	int (*begin)(struct sink *sink, int pid, struct reason *why);
 	int (*take)(struct sink *sink, struct chunk *chunk, struct reason *why);
-	int (*store)(struct sink *sink, const struct chunk *chunk, struct reason *why);
+	int (*store)(struct sink *sink, struct chunk *chunk, struct reason *why);
 	int (*end)(struct sink *sink, struct reason *why);
 	void (*abandon)(struct sink *sink);
 	int (*finish)(struct sink *sink, struct reason *why);

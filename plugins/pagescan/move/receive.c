@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * receive.c - the destination's side of the wire. Calls LZ4, the kernel.
+ * receive.c - the destination's side of the wire. Calls known, LZ4, the kernel.
  */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lz4.h>
+#include <pagescan.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -118,12 +119,23 @@ static int write_at(const struct receive *receive, const unsigned char *data, si
 static ssize_t take_data(const struct receive *receive, const struct wire *wire, enum wire_type type,
 			 unsigned char *unpacked, struct reason *why)
 {
-	const uint64_t offset = wire_number(wire, 0, 8), size = wire_number(wire, 12, 4);
+	const uint64_t offset = wire_number(wire, 0, 8), page = pagescan_page_size();
+	uint64_t size = wire_number(wire, 12, 4);
 	int err;
 
 	if (type == WIRE_DATA) {
 		err = write_at(receive, wire->buffer + 12, wire->len - 12, offset, why);
 		return err ? err : (ssize_t)wire->len - 12;
+	}
+	if (type == WIRE_SAME) {
+		size = (wire->len - 12) / DIGEST * page;
+		if (!receive->known || (wire->len - 12) % DIGEST || size > WIRE_MAX)
+			return nonsense(why);
+		err = known_read(receive->known, (const unsigned char(*)[DIGEST])(wire->buffer + 12), size / page,
+				 unpacked, why);
+		if (!err)
+			err = write_at(receive, unpacked, size, offset, why);
+		return err ? err : (ssize_t)size;
 	}
 	if (wire->len < 16 || size > WIRE_MAX ||
 	    LZ4_decompress_safe((const char *)wire->buffer + 16, (char *)unpacked, (int)wire->len - 16, WIRE_MAX) !=
@@ -171,8 +183,9 @@ static int take_pages(struct receive *receive, const struct wire *wire, enum wir
 int receive_pages(struct receive *receive, const struct wire *wire, enum wire_type type, unsigned char *unpacked,
 		  struct reason *why)
 {
-	return type == WIRE_DATA || type == WIRE_LZ4 ? take_pages(receive, wire, type, true, unpacked, why) :
-						       nonsense(why);
+	return type == WIRE_DATA || type == WIRE_LZ4 || type == WIRE_SAME ?
+		       take_pages(receive, wire, type, true, unpacked, why) :
+		       nonsense(why);
 }
 
 void receive_fail(struct receive *receive, int err, const struct reason *why)
@@ -280,6 +293,7 @@ int receive_frame(struct receive *receive, const struct wire *wire, enum wire_ty
 		return begin_file(receive, wire, why);
 	case WIRE_DATA:
 	case WIRE_LZ4:
+	case WIRE_SAME:
 		return take_pages(receive, wire, type, false, receive->unpacked, why);
 	case WIRE_FILE_END:
 		return end_file(receive, wire, why);

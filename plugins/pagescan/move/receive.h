@@ -10,13 +10,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "known.h"
 #include "wire.h"
 
 /*
  * @base: the directory of all rounds, the caller's. @round: the last one; @dir, @file: it and the file that is open, -1.
  * @number: of that file. @threads: pages come by connections of their own, whose threads write to the file under @lock's
  * rules: @writing of them right now, @arrived bytes so far; when nothing more has come for @patience
- * milliseconds nothing will. @err and @why: one of them has failed.
+ * milliseconds nothing will. @known: pages that the source may tell by their digests; the caller's, or NULL. @err and @why: one of them has failed.
  */
 struct receive {
 	int base;
@@ -26,6 +27,7 @@ struct receive {
 	uint32_t number;
 	char name[256];
 	unsigned char *unpacked;
+	const struct known *known;
 	bool threads;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * send.c - the source's side of the wire. Calls wire, files, LZ4, the kernel.
+ * send.c - the source's side of the wire. Calls wire, known, files, LZ4, the kernel.
  */
 #include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lz4.h>
+#include <pagescan.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -104,6 +105,48 @@ static int send_data(struct send *send, bool pages, const unsigned char *data, s
 	return err;
 }
 
+/* Pages at an offset of that file which the other end has, with these digests. */
+static int send_same(struct send *send, const unsigned char (*digests)[DIGEST], size_t nr, uint64_t offset,
+		     struct reason *why)
+{
+	struct {
+		uint64_t offset;
+		uint32_t file;
+	} __attribute__((packed)) head = { htole64(offset), htole32(send->file) };
+	struct lane_out *lane = take_lane(send, true);
+	int err = wire_send(lane->wire, WIRE_SAME, &head, sizeof(head), digests, nr * DIGEST, why);
+
+	pthread_mutex_unlock(&lane->lock);
+	pthread_mutex_lock(&send->lock);
+	send->sent += nr * pagescan_page_size();
+	send->bytes += nr * DIGEST;
+	pthread_mutex_unlock(&send->lock);
+	return err ? failed(send, err, why) : 0;
+}
+
+/* Pages at an offset of that file, no more than a buffer of them. Adds to *spared what the other end has. */
+static int send_pages(struct send *send, const unsigned char *data, size_t len, uint64_t offset, size_t *spared,
+		      struct reason *why)
+{
+	const size_t page = pagescan_page_size(), nr = len / page;
+	unsigned char digests[COPY_BUFFER / 4096][DIGEST];
+	bool same[COPY_BUFFER / 4096];
+	int err = 0;
+
+	if (!send->known)
+		return send_data(send, true, data, len, offset, why);
+	for (size_t i = 0; i < nr; i++)
+		same[i] = digest(data + i * page, page, digests[i]) && known_has(send->known, digests[i]);
+	for (size_t i = 0, end = 1; !err && i < nr; i = end++) {
+		while (end < nr && same[end] == same[i])
+			end++;
+		err = same[i] ? send_same(send, &digests[i], end - i, offset + i * page, why) :
+				send_data(send, true, data + i * page, (end - i) * page, offset + i * page, why);
+		*spared += same[i] ? (end - i) * page : 0;
+	}
+	return err;
+}
+
 static int send_file_begin(struct send *send, const char *name, struct reason *why)
 {
 	send->file++;
@@ -136,12 +179,13 @@ static int send_take(struct sink *sink, struct chunk *chunk, struct reason *why)
 }
 
 /* Pages of zeros are holes at the other end. */
-static int send_store(struct sink *sink, const struct chunk *chunk, struct reason *why)
+static int send_store(struct sink *sink, struct chunk *chunk, struct reason *why)
 {
 	int err = 0;
 
 	for (size_t at = 0, end = 0; !err && files_next(chunk, &at, &end); at = end)
-		err = send_data(send_of(sink), true, chunk->buffer + at, end - at, (uint64_t)chunk->place + at, why);
+		err = send_pages(send_of(sink), chunk->buffer + at, end - at, (uint64_t)chunk->place + at,
+				 &chunk->spared, why);
 	return err;
 }
 

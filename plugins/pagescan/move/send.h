@@ -9,6 +9,7 @@
 
 #include "copy/copy.h"
 #include "copy/files.h"
+#include "known.h"
 #include "wire.h"
 
 /* A connection for what is in files. */
@@ -21,7 +22,7 @@ struct lane_out {
  * A sink that sends what it gets. @files writes what CRIU looks at when it makes the next round; its pages files have
  * their size and nothing in them. With @compress pages go as LZ4 makes them, as long as that pays: @plain, how many more
  * chunks go as they are. @lanes: @wire, and those that only pages go over, where there are any; threads send, each over
- * one that is free. @file, @sent: of the file that is being sent, its number and the bytes; @bytes: of all. @err, @why:
+ * one that is free. @known: pages that are told by their digests, or NULL. @file, @sent: of the file that is being sent, its number and the bytes; @bytes: of all. @err, @why:
  * of the first lane that has failed.
  */
 struct send {
@@ -33,6 +34,7 @@ struct send {
 	pthread_mutex_t lock;
 	bool compress;
 	unsigned int plain;
+	const struct known *known;
 	uint32_t file;
 	uint64_t sent;
 	uint64_t bytes;

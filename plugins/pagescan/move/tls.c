@@ -15,8 +15,6 @@
 
 #include "tls.h"
 
-#define LIBRARY "libgnutls.so.30"
-
 #define CALLS(X)                               \
 	X(auth_get_type)                       \
 	X(credentials_set)                     \
@@ -69,7 +67,7 @@ struct tls {
 static int load(struct reason *why)
 {
 	static bool loaded;
-	void *library = loaded ? NULL : dlopen(LIBRARY, RTLD_NOW);
+	void *library = loaded ? NULL : dlopen(TLS_LIBRARY, RTLD_NOW);
 
 	if (loaded)
 		return 0;

@@ -13,6 +13,9 @@
 /* Bytes of a key: of random ones, as it is used as it is. */
 #define TLS_KEY 32
 
+/* Loaded where it is needed: linked, it would make each start of this program take three times as long. */
+#define TLS_LIBRARY "libgnutls.so.30"
+
 struct tls;
 
 /*

@@ -161,7 +161,7 @@ int wire_receive(struct wire *wire, struct reason *why)
 	wire->len = 0;
 	if (err)
 		return broken(wire, why, err);
-	if (head.zero || le64toh(head.len) > WIRE_MAX || !head.type || le32toh(head.type) > WIRE_JOINED)
+	if (head.zero || le64toh(head.len) > WIRE_MAX || !head.type || le32toh(head.type) > WIRE_SAME)
 		return reason_set(why, -EPROTO, "the other end says what is not understood");
 	err = read_all(wire, wire->buffer, le64toh(head.len));
 	if (err)

@@ -18,7 +18,7 @@
 #include "tls.h"
 #include "track/reason.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 
 /* Bytes of a frame, without its head: a buffer of pages, and what goes before it. */
 #define WIRE_MAX ((1UL << 20) + 4096)
@@ -62,6 +62,10 @@ enum wire_type {
 	WIRE_LISTENS,
 	/* They are there, all others are refused. */
 	WIRE_JOINED,
+	/* From the destination. Digests of pages that it has, ascending; after the last ones an empty frame. */
+	WIRE_KNOWN,
+	/* From the source. 8 bytes: the offset, 4: the file's number. Then digests of the pages that stand there. */
+	WIRE_SAME,
 };
 
 /* @nr: how many connections. @port: 0 for any. @key: what whoever connects has to prove, of this migration alone. */
