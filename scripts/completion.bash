@@ -30,11 +30,11 @@ _pagescan()
 		migrate)
 			words="--help --tree --downtime-limit --max-rounds --timeout --on-timeout --jobs --max-bandwidth"
 			words="$words --container --runtime --bundle"
-			words="$words --tcp --compress --no-warm --rsh --remote-pagescan --work-dir --json --"
+			words="$words --tcp --compress --base --no-warm --rsh --remote-pagescan --work-dir --json --"
 			words=$(_pagescan_value "$words")
 			;;
 		receive)
-			words="--help --images-dir --container --runtime --bundle --no-warm --settle --"
+			words="--help --images-dir --container --runtime --bundle --base --no-warm --settle --"
 			words=$(_pagescan_value "$words")
 			;;
 		watch)

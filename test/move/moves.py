@@ -99,21 +99,34 @@ def moves_two_at_once(t):
         m.moved(other)
 
 
+def sent(run):
+    """Bytes, of a migration with --json."""
+    return json.loads(run.out.splitlines()[-1])['sent_bytes']
+
+
 @variants(twice=2, ten_times=10)
 def moves_there_and_back_again(t, times):
-    """Each landing is warm, and what was written at the other end is there."""
+    """Each landing is warm, and what was written at the other end is there. What was there before is not sent again."""
     with Moving(t, 'child') as m:
+        bytes_sent, options = [], {'there': ['--json'], 'back': ['--json']}
         for number in range(times):
             there, back = f'there-{number}', f'back-{number}'
-            m.migrate(images=t.path(there), work=f'work-{there}')
+            run = m.migrate(*options['there'], images=t.path(there), work=f'work-{there}')
             m.warm(there)
             m.traveller.only_in('b').verify('b')
-            m.home(back)
+            bytes_sent.append(sent(run))
+            bytes_sent.append(sent(m.home(back, *options['back'])))
             m.warm(back)
             m.traveller.only_in('a').verify('a')
-            for name in there, back:
-                shutil.rmtree(t.path(name))
+            for way, name in ('there', there), ('back', back):
+                if '--base' in options[way]:
+                    shutil.rmtree(options[way][-1])
+                options[way] = ['--json', '--base', t.path(name)]
         m.traveller.verdict('a')
+        first, later = bytes_sent[:2], bytes_sent[2:]
+        # Each way a part of all pages is written anew.
+        check(max(later) * 3 < min(first) * 2, f'bytes sent: at first {first}, later {later}')
+        return f'{min(first):,} bytes at first, {max(later):,} at most later'
 
 
 @variants(move=('migrate', 0), child=('migrate', 1), dump=('dump', 0))

@@ -232,7 +232,7 @@ class Moving(Hosts):
         self.migrate(images=self.t.path('images-again'), work='work-again')
         self.moved()
 
-    def home(self, name):
+    def home(self, name, *args):
         """From b back to a. b has the key to nothing: the rsh asks us, and we run its command in a."""
         def serve():
             client, _ = listener.accept()
@@ -253,10 +253,11 @@ class Moving(Hosts):
             listener.bind('socket')
             listener.listen()
             threading.Thread(target=serve, daemon=True).start()
-            run = self.start(host=self.b, cwd=self.t.dir, rsh=[self.t.path('to-a')], images=self.t.path(name),
+            run = self.start(*args, host=self.b, cwd=self.t.dir, rsh=[self.t.path('to-a')], images=self.t.path(name),
                              work=f'work-{name}')
             run.finish().expect(0)
         os.unlink('socket')
+        return run
 
     def untracked(self):
         out = self.a.run([PAGESCAN, 'status'])

@@ -85,6 +85,7 @@ def stayed(t, run, *texts, lines=1):
     a_frame_of_no_type=(hello() + frame(99), 'what is not understood'),
     a_frame_too_long=(hello() + frame('NOTE', size=1 << 40), 'what is not understood'),
     half_a_frame=(hello() + frame('NOTE', b'x', size=9), 'the connection has ended'),
+    knows_unasked=(hello() + frame('KNOWN'), 'makes no sense'),
     listens_to_nobody=(hello() + frame('LISTENS', number(1, 4)), 'makes no sense'),
     failure=(hello() + frame('FAILED', b'the cellar is flooded'), 'the cellar is flooded'),
 )
@@ -113,6 +114,45 @@ def host_that_cannot_be_reached(t):
     t.start_victim()
     run = migrate(t, '--rsh', rsh(t, '#!/bin/sh\necho "rsh: $1: no such host" >&2\nexit 255\n'))
     stayed(t, run, 'cannot begin at there', lines=2)
+
+
+@variants(not_there=([], 'No such file or directory'), file=(['touch'], 'Not a directory'))
+def base_that_cannot_be_read(t, what):
+    command, text = what
+    t.start_victim()
+    if command:
+        t.run(*command, t.path('base')).expect(0)
+    run = migrate(t, '--rsh', here(t), '--base', t.path('base'))
+    stayed(t, run, f'cannot read the images of --base, {t.path("base")}: {text}', lines=3)
+
+
+@case
+def base_without_pages(t):
+    """All pages are sent."""
+    with Moving(t) as m:
+        os.mkdir(t.path('base'))
+        m.migrate('--base', t.path('base'))
+        m.warm()
+        m.moved()
+
+
+@case
+def base_that_changes(t):
+    """While it is in use. The pages that were offered are not there any more, and no others are taken for them."""
+    with Moving(t) as m:
+        m.migrate(images=t.path('there'))
+        m.traveller.only_in('b')
+        m.home('back')
+        m.traveller.only_in('a')
+        run = m.start('--base', t.path('there'), point='up.ROUND.1')
+        m.reached(run)
+        for name in 'pages-1.img', 'pages-2.img':
+            path = t.path('there/1', name)
+            if os.path.exists(path):
+                os.truncate(path, os.path.getsize(path) // 2)
+        m.order('go')
+        run.finish().expect(1).said('have changed meanwhile')
+        m.traveller.only_in('a').verdict('a')
 
 
 @variants(here=('/no/such/criu', CRIU, 'cannot find criu at /no/such/criu'),
@@ -288,6 +328,7 @@ NONSENSE = 'what makes no sense'
     data_far_away=(FILE + frame('DATA', place((1 << 63) - 4096) + b'xyz'), 'cannot write'),
     no_block_of_lz4=(FILE + frame('LZ4', place(0) + number(4096, 4) + b'\xff' * 50), NONSENSE),
     block_too_large=(FILE + frame('LZ4', place(0) + number(1 << 31, 4) + b'\0'), NONSENSE),
+    same_as_nothing=(FILE + frame('SAME', place(0) + bytes(32)), NONSENSE),
     size_below_0=(FILE + end(0, 1 << 63), NONSENSE),
     size_of_4_bytes=(FILE + frame('FILE_END', number(0) + number(0, 4)), NONSENSE),
     less_than_was_sent=(FILE + frame('DATA', place(0) + b'xyz') + end(2, 3), NONSENSE),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * migrate.c - pagescan migrate: move a running process tree to another machine. Calls rounds, container, handover, peer,
- * tcp, send, wire, outline, progress, claim.
+ * tcp, send, wire, known, outline, progress, claim.
  *
  * Rounds go over while the processes run, and are held ready there. Then what is left is dumped and handed over.
  */
@@ -58,6 +58,7 @@ static const char usage[] =
 	"                             machine (that of HOST) and port (any)\n"
 	"      --max-bandwidth RATE   bytes a second at most while the processes run, as in 800K, 200M, 1G\n"
 	"      --compress lz4         send what becomes smaller compressed\n"
+	"      --base DIR             images there, of before: pages that they hold are not sent\n"
 	"      --no-warm              do not hold the memory ready there: a plain restore from the images\n"
 	"      --rsh COMMAND          what runs a command on the other machine (ssh)\n"
 	"      --remote-pagescan PATH pagescan there (pagescan)\n"
@@ -76,6 +77,8 @@ struct migrate {
 	struct tcp tcp;
 	pid_t child;
 	bool compress;
+	const char *base;
+	struct known known;
 	bool no_warm;
 	bool json;
 	struct handover handover;
@@ -181,6 +184,20 @@ static int go(struct migrate *migrate)
 	return end == ROUNDS_CONVERGED ? EXIT_SUCCESS : EXIT_FORCED;
 }
 
+/* What of the pages to come the other end has: it reads them now, and says meanwhile that it lives. */
+static int hear_of_base(struct migrate *migrate, struct reason *why)
+{
+	int err = digest_load(why), more = 1;
+
+	while (!err && more > 0) {
+		err = peer_hear(&migrate->wire, WIRE_KNOWN, why);
+		if (!err)
+			more = known_hear(&migrate->known, &migrate->wire, why);
+	}
+	migrate->send.known = &migrate->known;
+	return err ? err : more;
+}
+
 /* Start the other end, and hear that it is one. */
 static int connect_destination(struct migrate *migrate)
 {
@@ -188,12 +205,16 @@ static int connect_destination(struct migrate *migrate)
 	const char *const of_container[] = { "--container",	 container->name, "--runtime",
 					     container->runtime, "--bundle",	  container->bundle };
 	char *settle_options[] = { (char *)"--settle", NULL };
-	char **options = calloc((size_t)migrate->rounds.nr_criu_options + 9, sizeof(*options)), **argv;
+	char **options = calloc((size_t)migrate->rounds.nr_criu_options + 11, sizeof(*options)), **argv;
 	struct reason why = { "out of memory" };
 	int nr = 0, in = -1, out = -1, err = -ENOMEM;
 
 	if (options && migrate->no_warm)
 		options[nr++] = (char *)"--no-warm";
+	if (options && migrate->base) {
+		options[nr++] = (char *)"--base";
+		options[nr++] = (char *)migrate->base;
+	}
 	for (size_t i = 0; options && container->name && i < sizeof(of_container) / sizeof(*of_container); i++)
 		options[nr++] = (char *)of_container[i];
 	if (options && migrate->rounds.nr_criu_options)
@@ -210,6 +231,8 @@ static int connect_destination(struct migrate *migrate)
 		if (!err)
 			err = wire_hello(&migrate->wire, &why);
 	}
+	if (!err && migrate->base)
+		err = hear_of_base(migrate, &why);
 	if (!err && migrate->tcp.wanted)
 		err = tcp_open(&migrate->tcp, migrate->peer.host, migrate->rounds.plan.jobs, &migrate->wire, &why);
 	if (!err)
@@ -257,7 +280,7 @@ static bool make_work_directory(struct migrate *migrate)
 	return !complained(&why, err);
 }
 
-enum { COMPRESS = ROUNDS_NEXT_OPTION, NO_WARM, RSH, PROGRAM, WORK, JSON, TCP, CONTAINER, RUNTIME, BUNDLE };
+enum { COMPRESS = ROUNDS_NEXT_OPTION, BASE, NO_WARM, RSH, PROGRAM, WORK, JSON, TCP, CONTAINER, RUNTIME, BUNDLE };
 
 /* One option. Returns whether it is right; it has complained. */
 static bool take_option(struct migrate *migrate, int option)
@@ -268,6 +291,9 @@ static bool take_option(struct migrate *migrate, int option)
 		if (!migrate->compress)
 			complain("--compress knows lz4, not '%s'", optarg);
 		return migrate->compress;
+	case BASE:
+		migrate->base = optarg;
+		return true;
 	case NO_WARM:
 		migrate->no_warm = true;
 		return true;
@@ -305,6 +331,7 @@ static int parse(int argc, char **argv, struct migrate *migrate)
 	static const struct option known[] = {
 		ROUNDS_OPTIONS,
 		{ "compress", required_argument, NULL, COMPRESS },
+		{ "base", required_argument, NULL, BASE },
 		{ "no-warm", no_argument, NULL, NO_WARM },
 		{ "rsh", required_argument, NULL, RSH },
 		{ "remote-pagescan", required_argument, NULL, PROGRAM },
@@ -351,6 +378,7 @@ int cmd_migrate(int argc, char **argv)
 		.peer = { .rsh = "ssh", .program = "pagescan" },
 		.child = -1,
 		.wire = { .in = -1, .out = -1 },
+		.known = { .dir = -1 },
 	};
 	int status, process;
 
@@ -385,6 +413,7 @@ int cmd_migrate(int argc, char **argv)
 		waitpid(migrate.child, NULL, 0);
 	tcp_close(&migrate.tcp);
 	wire_fini(&migrate.wire);
+	known_fini(&migrate.known);
 	peer_free(migrate.handover.settle);
 	if (migrate.work[0] && status != EXIT_FAILED)
 		nftw(migrate.work, remove_one, 8, FTW_DEPTH | FTW_PHYS);

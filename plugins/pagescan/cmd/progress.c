@@ -94,23 +94,27 @@ void progress_round_done(bool live, const struct live_result *result, const stru
 	const json_int_t page = (json_int_t)pagescan_page_size();
 	const json_int_t copied = (json_int_t)result->pages.copied * page;
 	const json_int_t parent = (json_int_t)result->pages.parent * page;
+	const json_int_t spared = (json_int_t)result->pages.spared * page;
 
 	now_telling.pause = pause;
 	now_telling.dirty_rate = mib(written->written) / seconds;
 	if (now_telling.json) {
-		print_event(json_pack(
-			"{s:s, s:i, s:b, s:f, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "event", "round",
-			"round", (int)now_telling.round, "live", live, "seconds", seconds, "copied_bytes", copied,
-			"parent_bytes", parent, "stopped_seconds", (double)result->stopped / 1e9, "written_bytes",
-			(json_int_t)written->written, "untracked_bytes", (json_int_t)written->untracked, "shared_bytes",
-			(json_int_t)written->shared, "clean_bytes", (json_int_t)written->clean, "bytes_per_second",
-			throughput, "estimated_pause_seconds", pause, "hot_areas", live_areas(written)));
+		print_event(json_pack("{s:s, s:i, s:b, s:f, s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:o}",
+				      "event", "round", "round", (int)now_telling.round, "live", live, "seconds",
+				      seconds, "copied_bytes", copied, "spared_bytes", spared, "parent_bytes", parent,
+				      "stopped_seconds", (double)result->stopped / 1e9, "written_bytes",
+				      (json_int_t)written->written, "untracked_bytes", (json_int_t)written->untracked,
+				      "shared_bytes", (json_int_t)written->shared, "clean_bytes",
+				      (json_int_t)written->clean, "bytes_per_second", throughput,
+				      "estimated_pause_seconds", pause, "hot_areas", live_areas(written)));
 		return;
 	}
 	clear_line();
-	printf("round %u%s: %.1f MiB in %.2f s, %.1f MiB written meanwhile; a dump now would pause for about %.0f ms\n",
-	       now_telling.round, live ? "" : " (stopped)", mib((uint64_t)copied), seconds, mib(written->written),
-	       pause * 1e3);
+	printf("round %u%s: %.1f MiB", now_telling.round, live ? "" : " (stopped)", mib((uint64_t)copied));
+	if (spared)
+		printf(", %.1f of them there already,", mib((uint64_t)spared));
+	printf(" in %.2f s, %.1f MiB written meanwhile; a dump now would pause for about %.0f ms\n", seconds,
+	       mib(written->written), pause * 1e3);
 	if (pause > now_telling.limit && written->nr) {
 		const struct written_area *hot = written->top;
 

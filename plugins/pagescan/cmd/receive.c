@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * receive.c - pagescan receive: the destination of a migration. Calls wire, receive, lanes, hook, verdict, restore,
+ * receive.c - pagescan receive: the destination of a migration. Calls wire, receive, known, lanes, hook, verdict, restore,
  * container.
  *
  * It speaks with the source by stdin and stdout, takes rounds, tells a criu that waits warm of each, and when the last
@@ -37,14 +37,16 @@
 #define SETTLE_PATIENCE 100
 
 static const char usage[] =
-	"Usage: pagescan receive -D DIRECTORY [--no-warm] [-- CRIU'S OPTIONS]\n"
-	"       pagescan receive -D DIRECTORY --container NAME --runtime COMMAND --bundle DIR [--no-warm] "
-	"[-- OPTIONS]\n"
+	"Usage: pagescan receive -D DIRECTORY [--base DIR] [--no-warm] [-- CRIU'S OPTIONS]\n"
+	"       pagescan receive -D DIRECTORY --container NAME --runtime COMMAND --bundle DIR [--base DIR] "
+	"[--no-warm]\n"
+	"                        [-- OPTIONS]\n"
 	"       pagescan receive -D DIRECTORY --settle\n"
 	"The destination of `pagescan migrate`, which starts it: takes images from stdin into "
 	"DIRECTORY, holds the memory\n"
 	"ready, and restores the processes when the source says so.\n\n"
 	"  -D, --images-dir DIR  where the images go: an empty directory, made if it is not there\n"
+	"      --base DIR        images of before: the source need not send pages that they hold\n"
 	"      --container NAME  restored by its runtime, whose options follow then\n"
 	"      --runtime COMMAND runc or crun, with options of its own\n"
 	"      --bundle DIR      the container's\n"
@@ -58,6 +60,8 @@ enum state { TAKES_ROUNDS, RESTORES, ASKS, STARTS, RUNS };
 
 struct receiver {
 	const char *path;
+	const char *base;
+	struct known known;
 	int dir;
 	int lock;
 	bool warm;
@@ -393,6 +397,10 @@ static int prepare(struct receiver *receiver, struct reason *why)
 	if (err)
 		return reason_set(why, err, "out of memory");
 	err = warm_up_criu(why);
+	if (!err && receiver->base) {
+		err = known_offer(&receiver->known, receiver->base, &receiver->wire, why);
+		receiver->receive.known = &receiver->known;
+	}
 	if (err)
 		return err;
 	return receiver->restore.container.name ? prepare_runtime(receiver, why) :
@@ -428,6 +436,7 @@ static int receive(struct receiver *receiver)
 	}
 	lanes_close(&receiver->lanes);
 	receive_fini(&receiver->receive);
+	known_fini(&receiver->known);
 	wire_fini(&receiver->wire);
 	return err ? EXIT_FAILED : EXIT_SUCCESS;
 }
@@ -460,9 +469,10 @@ static int settle_here(const char *path)
 
 int cmd_receive(int argc, char **argv)
 {
-	enum { NO_WARM = 256, SETTLE, CONTAINER, RUNTIME, BUNDLE };
+	enum { BASE = 256, NO_WARM, SETTLE, CONTAINER, RUNTIME, BUNDLE };
 	static const struct option known[] = {
 		{ "images-dir", required_argument, NULL, 'D' },
+		{ "base", required_argument, NULL, BASE },
 		{ "no-warm", no_argument, NULL, NO_WARM },
 		{ "settle", no_argument, NULL, SETTLE },
 		{ "container", required_argument, NULL, CONTAINER },
@@ -471,9 +481,14 @@ int cmd_receive(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct receiver receiver = {
-		.dir = -1, .lock = -1, .warm = true, .lanes.event = -1, .criu = -1, .listener = -1, .asking = -1
-	};
+	struct receiver receiver = { .known.dir = -1,
+				     .dir = -1,
+				     .lock = -1,
+				     .warm = true,
+				     .lanes.event = -1,
+				     .criu = -1,
+				     .listener = -1,
+				     .asking = -1 };
 	struct container container = { .name = NULL };
 	char path[4096];
 	bool settle = false;
@@ -482,6 +497,8 @@ int cmd_receive(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "D:h", known, NULL)) != -1) {
 		if (option == 'D') {
 			receiver.path = optarg;
+		} else if (option == BASE) {
+			receiver.base = optarg;
 		} else if (option == NO_WARM) {
 			receiver.warm = false;
 		} else if (option == SETTLE) {

@@ -207,7 +207,8 @@ void rounds_untrack(const struct rounds *rounds)
 /* After a round: what has been written, and what follows from it. Returns 0 or -EIO after a complaint. */
 static int decide(struct rounds *rounds, const struct live_result *result, bool live, enum converge_verdict *verdict)
 {
-	const uint64_t bytes = result->pages.copied * pagescan_page_size();
+	/* What was not sent says nothing of how fast sending is. */
+	const uint64_t bytes = (result->pages.copied - result->pages.spared) * pagescan_page_size();
 	struct written written;
 	struct reason why;
 	double pause, copying;
