@@ -104,14 +104,15 @@ def sent(run):
     return json.loads(run.out.splitlines()[-1])['sent_bytes']
 
 
-@variants(twice=2, ten_times=10)
-def moves_there_and_back_again(t, times):
+@variants(twice=(2, []), twice_by_tcp=(2, ['--tcp=10.77.0.2', '--jobs', '2']), ten_times=(10, []))
+def moves_there_and_back_again(t, how):
     """Each landing is warm, and what was written at the other end is there. What was there before is not sent again."""
+    times, by = how
     with Moving(t, 'child') as m:
         bytes_sent, options = [], {'there': ['--json'], 'back': ['--json']}
         for number in range(times):
             there, back = f'there-{number}', f'back-{number}'
-            run = m.migrate(*options['there'], images=t.path(there), work=f'work-{there}')
+            run = m.migrate(*by, *options['there'], images=t.path(there), work=f'work-{there}')
             m.warm(there)
             m.traveller.only_in('b').verify('b')
             bytes_sent.append(sent(run))
