@@ -3,7 +3,7 @@
 
 What was held ready for them there is compared with the images as it is given (PAGESCAN_VERIFY=1), and in every second
 campaign, while everybody stands still, all their memory with what a plain restore of the same images makes in a third
-place. Some moves are struck: pagescan is killed at either end, or the keeper. Then the processes are whole at one end and not at
+place. The base of some moves are the rounds that the campaign has taken before. Some moves are struck: pagescan is killed at either end, or the keeper. Then the processes are whole at one end and not at
 the other; if that is here they are moved again.
 """
 
@@ -82,7 +82,7 @@ class Move:
             file.write(RSH.format(init=self.place.init()))
         os.chmod(rsh, 0o700)
         options = ['--max-rounds', str(draw.randint(1, 5)), '--jobs', draw.choice(['1', '2', '3']),
-                   *draw.choice([[], [], ['--compress', 'lz4']])]
+                   *draw.choice([[], [], ['--compress', 'lz4']]), *draw.choice([[], ['--base', campaign.dir]])]
         campaign.history.append(f'move {number}: {" ".join(options)}, pace {campaign.model.pace}')
         command = [PAGESCAN, 'migrate', '-t', str(campaign.tree), f'there:{self.images}', '--rsh', rsh,
                    '--remote-pagescan', PAGESCAN, '--work-dir', campaign.path(f'work-{number}'),
