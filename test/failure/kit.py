@@ -118,11 +118,17 @@ def reap(pid, what):
 
 
 def read_text(path):
+    """Nothing where there is no file, or no longer: of a process in /proc that is gone before it is read."""
     try:
         with open(path, errors='replace') as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ''
+
+
+def is_alive(pid):
+    """Whether there is such a process, and it is no zombie."""
+    return read_text(f'/proc/{pid}/stat').rpartition(')')[2][1:2] not in ('', 'Z', 'X')
 
 
 class Victim:
@@ -358,5 +364,4 @@ class Test:
     def keepers(self):
         """Pids of the keepers in this world."""
         return [int(pid) for pid in filter(str.isdigit, os.listdir('/proc'))
-                if read_text(f'/proc/{pid}/cmdline').split('\0')[1:2] == ['keeper']
-                and not read_text(f'/proc/{pid}/stat').rpartition(')')[2].startswith(' Z')]
+                if read_text(f'/proc/{pid}/cmdline').split('\0')[1:2] == ['keeper'] and is_alive(pid)]

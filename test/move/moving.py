@@ -30,10 +30,8 @@ SCRIPT = '''#!/bin/sh
 
 def stat_of(pid):
     """State and parent of a process; where there is none, or no longer, that it is dead (X)."""
-    with contextlib.suppress(ProcessLookupError):
-        if words := read_text(f'/proc/{pid}/stat').rpartition(')')[2].split():
-            return words[0], int(words[1])
-    return 'X', 0
+    words = read_text(f'/proc/{pid}/stat').rpartition(')')[2].split()
+    return (words[0], int(words[1])) if words else ('X', 0)
 
 
 class Traveller:

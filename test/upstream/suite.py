@@ -35,10 +35,11 @@ running = set()
 
 
 def read_text(path):
+    """Nothing where there is no file, or no longer: of a process in /proc that is gone before it is read."""
     try:
         with open(path, errors='replace') as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ''
 
 
