@@ -3,8 +3,9 @@
 
 What was held ready for them there is compared with the images as it is given (PAGESCAN_VERIFY=1), and in every second
 campaign, while everybody stands still, all their memory with what a plain restore of the same images makes in a third
-place. The base of some moves are the rounds that the campaign has taken before. Some moves are struck: pagescan is killed at either end, or the keeper. Then the processes are whole at one end and not at
-the other; if that is here they are moved again.
+place. The base of some moves are the rounds that the campaign has taken before. Some moves are struck: pagescan is killed
+at either end, or the keeper. Then the processes are whole at one end and not at the other; if that is here they are moved
+again.
 """
 
 import os

@@ -52,18 +52,13 @@ static int files_take(struct sink *sink, struct chunk *chunk, struct reason *why
 	return err ? failed(why, err, "the pagemap image") : 0;
 }
 
-static bool is_zero(const unsigned char *page, size_t size)
-{
-	return !page[0] && !memcmp(page, page + 1, size - 1);
-}
-
 bool files_next(const struct chunk *chunk, size_t *at, size_t *end)
 {
 	const size_t page = pagescan_page_size();
 
-	while (*at < chunk->bytes && is_zero(chunk->buffer + *at, page))
+	while (*at < chunk->bytes && image_page_is_zero(chunk->buffer + *at, page))
 		*at += page;
-	for (*end = *at; *end < chunk->bytes && !is_zero(chunk->buffer + *end, page); *end += page)
+	for (*end = *at; *end < chunk->bytes && !image_page_is_zero(chunk->buffer + *end, page); *end += page)
 		;
 	return *at < *end;
 }

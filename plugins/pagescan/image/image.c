@@ -198,6 +198,19 @@ int image_pagemap_pid(const char *name)
 	return sscanf(name, "pagemap-%d.img%n", &pid, &len) == 1 && len && !name[len] ? pid : 0;
 }
 
+bool image_is_pages(const char *name)
+{
+	unsigned int id;
+	int len = 0;
+
+	return sscanf(name, "pages-%u.img%n", &id, &len) == 1 && len && !name[len];
+}
+
+bool image_page_is_zero(const unsigned char *page, size_t size)
+{
+	return !page[0] && !memcmp(page, page + 1, size - 1);
+}
+
 DIR *image_list(int at, const char *path)
 {
 	int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), saved;

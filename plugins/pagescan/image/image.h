@@ -9,6 +9,7 @@
 #define PAGESCAN_IMAGE_IMAGE_H
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -87,6 +88,12 @@ void image_pages_name(char name[32], uint32_t pages_id);
 
 /* The task whose pagemap-PID.img a file of this name is; 0 if it is none. */
 int image_pagemap_pid(const char *name);
+
+/* Whether a file of this name is pages-N.img, for any N. */
+bool image_is_pages(const char *name);
+
+/* Whether a page of @size bytes holds zeros alone: such a page is a hole in the files that are written here. */
+bool image_page_is_zero(const unsigned char *page, size_t size);
 
 /* The directory @path in @at, as a list of its own, the caller's to close; or NULL with errno. */
 DIR *image_list(int at, const char *path);

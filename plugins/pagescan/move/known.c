@@ -58,11 +58,6 @@ static struct known_page *add(struct known *known)
 	return &known->v[known->nr++];
 }
 
-static bool is_zero(const unsigned char *page, size_t size)
-{
-	return !*page && !memcmp(page, page + 1, size - 1);
-}
-
 /* Pages of the last file of @known, from @number on. */
 static int add_pages(struct known *known, const unsigned char *pages, size_t nr, uint32_t number)
 {
@@ -71,7 +66,7 @@ static int add_pages(struct known *known, const unsigned char *pages, size_t nr,
 	for (size_t i = 0; i < nr && known->nr < KNOWN_MAX; i++) {
 		struct known_page *page;
 
-		if (is_zero(pages + i * size, size))
+		if (image_page_is_zero(pages + i * size, size))
 			continue;
 		page = add(known);
 		if (!page || !digest(pages + i * size, size, page->digest))
@@ -137,9 +132,7 @@ static int add_directory(struct known *known, const char *directory, const struc
 	if (!list)
 		return -errno;
 	while (!err && (entry = readdir(list))) {
-		const size_t len = strlen(entry->d_name);
-
-		if (!strncmp(entry->d_name, "pages-", 6) && len > 4 && !strcmp(entry->d_name + len - 4, ".img"))
+		if (image_is_pages(entry->d_name))
 			err = add_file(known, directory, entry->d_name, wire, why);
 	}
 	closedir(list);

@@ -324,11 +324,6 @@ static int send_content(struct send *send, int fd, off_t size, bool pages, struc
 	return content.err;
 }
 
-static bool is_pages(const char *name)
-{
-	return !strncmp(name, "pages-", 6);
-}
-
 static int send_file(struct send *send, int dir, const char *name, struct reason *why)
 {
 	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
@@ -343,7 +338,7 @@ static int send_file(struct send *send, int dir, const char *name, struct reason
 	else if (S_ISREG(st.st_mode)) {
 		err = send_file_begin(send, name, why);
 		if (!err)
-			err = send_content(send, fd, st.st_size, is_pages(name), why);
+			err = send_content(send, fd, st.st_size, image_is_pages(name), why);
 		if (!err)
 			err = send_file_end(send, st.st_size, why);
 	}
@@ -363,7 +358,8 @@ int send_directory(struct send *send, int dir, bool live, enum wire_type type, s
 	while (!err && (entry = readdir(list))) {
 		const char *name = entry->d_name;
 
-		if (*name != '.' && strcmp(name, "criu.log") && strcmp(name, "dump.log") && !(live && is_pages(name)))
+		if (*name != '.' && strcmp(name, "criu.log") && strcmp(name, "dump.log") &&
+		    !(live && image_is_pages(name)))
 			err = send_file(send, dir, name, why);
 	}
 	closedir(list);
