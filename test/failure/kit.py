@@ -29,6 +29,7 @@ CRIU = os.environ.get('PAGESCAN_CRIU') or (PRIVATE_CRIU if os.path.exists(PRIVAT
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, 'test', 'zdtm'))
 import stats  # noqa: E402
+from reading import read_text  # noqa: E402
 
 CASES = {}
 TIMEOUT = 180  # of what takes a second: to end what hangs, not to tell how busy the machine is
@@ -115,15 +116,6 @@ def wait(condition, what, timeout=TIMEOUT):
 def reap(pid, what):
     """The wait status of a child of ours, once it has ended."""
     return wait(lambda: [status for ended, status in [os.waitpid(pid, os.WNOHANG)] if ended], what)[0]
-
-
-def read_text(path):
-    """Nothing where there is no file, or no longer: of a process in /proc that is gone before it is read."""
-    try:
-        with open(path, errors='replace') as file:
-            return file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return ''
 
 
 def is_alive(pid):

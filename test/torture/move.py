@@ -15,11 +15,12 @@ import subprocess
 import sys
 import time
 
-from parts import Failure, find_all, read_text, wait
+from parts import Failure, find_all, wait
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'zdtm'))
 import elsewhere  # noqa: E402
 import memory  # noqa: E402
+from reading import read_text  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGESCAN = os.path.join(ROOT, 'build/pagescan')

@@ -4,7 +4,11 @@
 import contextlib
 import os
 import re
+import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'zdtm'))
+from reading import read_text  # noqa: E402
 
 
 class Failure(Exception):
@@ -18,12 +22,6 @@ def wait(condition, timeout, what):
             raise Failure(f'{what}: not done within {timeout} s')
         time.sleep(0.002)
     return result
-
-
-def read_text(path):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, errors='replace') as file:
-        return file.read()
-    return ''
 
 
 def find_all(file, text):

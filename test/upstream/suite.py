@@ -5,6 +5,7 @@ import os
 import re
 import select
 import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +13,9 @@ import machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, 'test', 'zdtm'))
+from reading import read_text  # noqa: E402
+
 BUILD = os.path.abspath(os.environ.get('O', os.path.join(ROOT, 'build')))
 SUITE = os.path.join(ROOT, 'build/suite/tree/test')
 RUNS = os.path.join(BUILD, 'test/upstream')
@@ -32,15 +36,6 @@ CASE_TIMEOUT = 240
 
 interrupted = threading.Event()
 running = set()
-
-
-def read_text(path):
-    """Nothing where there is no file, or no longer: of a process in /proc that is gone before it is read."""
-    try:
-        with open(path, errors='replace') as file:
-            return file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return ''
 
 
 class Case:
