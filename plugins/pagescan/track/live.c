@@ -5,7 +5,7 @@
  *
  * What a later round calls clean is what is registered and protected then. So whatever happens meanwhile, nothing may
  * be registered and protected at the end of a round without its bytes, or an entry for the parent, being in the images:
- * - an area is registered only here, and all protection that it may have had is taken off right after that;
+ * - an area is registered only here, and all protection that it may have had is taken off before any of it is protected;
  * - one that is registered already is never registered again: it would turn a registration that it lost a moment ago,
  *   together with writes that nobody saw, into one that looks whole;
  * - a page is protected by the very call that tells us of it;
@@ -142,21 +142,38 @@ static int unprotect(const struct tracker *tracker, uint64_t start, uint64_t end
 }
 
 /*
- * Make an area ours, and let no page of it look protected that the parent images are not known to hold. One that cannot
- * be registered is not asked for: it is another's, of a kind that the kernel refuses, or gone; dirty each time.
+ * Take the protection off what is protected in [start, end). It is asked for first: taking it off writes to every entry of
+ * the page tables, which costs as much as protecting, and mostly nothing is protected.
  */
-static int take_area(struct live *live, struct area *area)
+static int let_go(const struct tracker *tracker, uint64_t start, uint64_t end)
 {
-	const struct tracker *tracker = &live->tracker;
+	const struct pagescan_query query = {
+		.required = PAGESCAN_WPALLOWED,
+		.anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED,
+		.excluded = PAGESCAN_WRITTEN,
+	};
+	struct pagescan_regions found = { 0 };
+	int err = start < end ? pagescan_walk(tracker->snapshot.pagemap_fd, start, end, &query, &found) : 0;
 
-	area->trusted = area->ours && tracker->trusted;
-	if (!area->ours && uffd_register(tracker->uffd, area->start, area->end)) {
+	for (size_t i = 0; !err && i < found.nr; i++)
+		err = unprotect(tracker, found.v[i].start, found.v[i].end);
+	pagescan_regions_fini(&found);
+	return err;
+}
+
+/*
+ * Make an area ours. One that cannot be registered is not asked for: it is another's, of a kind that the kernel refuses, or
+ * gone; dirty each time.
+ */
+static void take_area(struct live *live, struct area *area)
+{
+	area->trusted = area->ours && live->tracker.trusted;
+	if (!area->ours && uffd_register(live->tracker.uffd, area->start, area->end)) {
 		live->refused++;
-		return 0;
+		return;
 	}
 	area->asked = true;
 	live->registered += !area->ours;
-	return area->trusted ? 0 : unprotect(tracker, area->start, area->end);
 }
 
 /*
@@ -189,15 +206,20 @@ static int protect_piece(struct tracker *tracker, const struct area *area, uint6
 	return err;
 }
 
-/* The next piece of the area that live->at lies in. */
+/*
+ * The next piece of the area that live->at lies in. No page of it is to look protected that the parent images are not
+ * known to hold.
+ */
 static int go_on(struct live *live, struct area *area, struct pagescan_regions *regions)
 {
 	const uint64_t start = live->at;
+	int err;
 
 	live->at = (start | (PIECE - 1)) + 1;
 	if (live->at > area->end)
 		live->at = area->end;
-	return protect_piece(&live->tracker, area, start, live->at, regions);
+	err = area->trusted ? 0 : let_go(&live->tracker, start, live->at);
+	return err ? err : protect_piece(&live->tracker, area, start, live->at, regions);
 }
 
 int live_protect(struct live *live, size_t limit, struct pagescan_regions *regions)
@@ -214,7 +236,7 @@ int live_protect(struct live *live, size_t limit, struct pagescan_regions *regio
 		if (!area->read) {
 			area->read = true;
 			live->at = area->start;
-			err = take_area(live, area);
+			take_area(live, area);
 		}
 		while (!err && area->asked && live->at < area->end) {
 			if (regions->nr >= limit)
@@ -250,23 +272,6 @@ void live_settle(struct live *live)
 int live_dirty(struct live *live, uint64_t start, uint64_t end)
 {
 	return unprotect(&live->tracker, start, end);
-}
-
-/* [start, end) was passed over. */
-static int let_go(struct tracker *tracker, uint64_t start, uint64_t end)
-{
-	const struct pagescan_query query = {
-		.required = PAGESCAN_WPALLOWED,
-		.anyof = PAGESCAN_PRESENT | PAGESCAN_SWAPPED,
-		.excluded = PAGESCAN_WRITTEN,
-	};
-	struct pagescan_regions found = { 0 };
-	int err = start < end ? pagescan_walk(tracker->snapshot.pagemap_fd, start, end, &query, &found) : 0;
-
-	for (size_t i = 0; !err && i < found.nr; i++)
-		err = unprotect(tracker, found.v[i].start, found.v[i].end);
-	pagescan_regions_fini(&found);
-	return err;
 }
 
 int live_end(struct live *live, struct epoch_record *record)
