@@ -2,8 +2,10 @@
 """The keeper is killed, told to let go, cannot be started or does not answer: full, and the log says why."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +16,7 @@ from command import install
 from kit import CRIU, PAGESCAN, PROGRAMS, Skip, case, check, read_text, variants, wait
 from rpc import DUMP, SINGLE_PRE_DUMP, Service, has_tracking
 
+SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
 LOST = 'the tracking that the parent images began is lost'
 
 
@@ -60,6 +63,48 @@ def untracked(t, everything):
     check(run.out == '1 task untracked\n', run.out)
     t.pre_dump('2', '1').full(LOST)
     end(t, '2')
+
+
+def duplicate(pid, fd):
+    """Another process's descriptor (pidfd_getfd(2))."""
+    pidfd = os.pidfd_open(pid)
+    copy = SYSCALL(438, pidfd, fd, 0)
+    os.close(pidfd)
+    check(copy >= 0, f'descriptor {fd} of {pid}: {os.strerror(ctypes.get_errno())}')
+    return copy
+
+
+def areas(t):
+    """The victim's areas, as {first line in smaps: flags}."""
+    found, area = {}, ''
+    for line in read_text(f'/proc/{t.victim.pid}/smaps').splitlines():
+        if re.match('[0-9a-f]+-', line):
+            area = line
+        elif line.startswith('VmFlags:'):
+            found[area] = line.split()[1:]
+    return found
+
+
+@case
+def untracked_before_the_keeper_closes(t):
+    """Closing a userfaultfd holds the process up for long, so its memory is let go before, and is in as many areas as it was."""
+    t.start_victim()
+    before = list(areas(t))
+    t.live('1')
+    check(any('uw' in flags for flags in areas(t).values()), 'nothing is registered')
+    keeper, = t.keepers()
+    fd, = (int(fd) for fd in os.listdir(f'/proc/{keeper}/fd')
+           if 'userfaultfd' in os.readlink(f'/proc/{keeper}/fd/{fd}'))
+    copy = duplicate(keeper, fd)  # so that the keeper's closing lets go of nothing
+    t.pagescan('untrack', str(t.victim.pid)).expect(0)
+    after = areas(t)
+    kept = [area for area, flags in after.items() if 'uw' in flags and '/' not in area]
+    check(not kept, f'still registered: {kept}')
+    os.close(copy)
+    check(list(after) == before, f'other areas than before: {set(after) ^ set(before)}')
+    t.victim.touch()
+    t.dump('2')
+    t.restore('2')
 
 
 @case

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * rounds.c - live rounds until the pause is short. Calls container, live, live_round, files, written, converge, progress,
- * keeper, find, exec_criu.
+ * release, find, exec_criu.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "live.h"
 #include "progress.h"
 #include "rounds.h"
-#include "track/keeper.h"
+#include "track/release.h"
 
 /* Rounds that copied less say nothing of how fast copying is. */
 #define TELLING_BYTES (16UL << 20)
@@ -200,7 +200,7 @@ void rounds_untrack(const struct rounds *rounds)
 
 	(void)tree_read(&tree, rounds->pid);
 	for (size_t i = 0; i < tree.nr; i++)
-		(void)keeper_drop(tree.v[i].pid, &dropped, NULL);
+		(void)release(tree.v[i].pid, &dropped, NULL);
 	tree_fini(&tree);
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "track/keeper.h"
+#include "track/release.h"
 
 #define USAGE "untrack PID|--all\nStops tracking a task's memory, or every task's. Its next round is a full one."
 
@@ -26,7 +26,7 @@ int cmd_untrack(int argc, char **argv)
 			return EXIT_USAGE;
 	}
 
-	err = keeper_drop(pid, &dropped, &why);
+	err = release(pid, &dropped, &why);
 	if (err && err != -ENOENT) {
 		complain("%s", why.text);
 		return EXIT_FAILED;

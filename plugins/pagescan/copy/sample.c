@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * sample.c - protect all memory, and count what was written since it was protected last. Calls tree, live, written, keeper.
+ * sample.c - protect all memory, and count what was written since it was protected last. Calls tree, live, written, keeper,
+ * release.
  *
  * A sample is a live round whose images are nowhere: the record that would go into them is the next one's parent.
  */
@@ -12,6 +13,7 @@
 #include "sample.h"
 #include "track/keeper.h"
 #include "track/live.h"
+#include "track/release.h"
 #include "tree.h"
 
 /* So much is protected between two looks at what came of it. */
@@ -151,7 +153,7 @@ void sample_end(struct sample *sample)
 	int dropped;
 
 	for (size_t i = 0; i < sample->armed.nr; i++)
-		(void)keeper_drop(sample->armed.v[i].pid, &dropped, NULL);
+		(void)release(sample->armed.v[i].pid, &dropped, NULL);
 	epoch_image_fini(&sample->armed);
 	epoch_image_fini(&sample->last);
 }

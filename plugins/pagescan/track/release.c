@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * release.c - let go of a task's memory by and by. Calls scan (areas), identity, registered, uffd, keeper.
+ *
+ * When a userfaultfd closes, the kernel writes to each page table entry of all that is registered, and holds the lock of the
+ * memory map all the while (fs/userfaultfd.c, userfaultfd_release): whoever maps memory, or writes to a page, waits. So most
+ * is unregistered before, in pieces. What stays, as something failed, is let go by the closing.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "keeper.h"
+#include "registered.h"
+#include "release.h"
+#include "uffd.h"
+
+/*
+ * What one table of entries, 8 bytes each, maps. The kernel splits the area at the end of a piece, and makes it whole with the
+ * next one; within a huge page, which is as large, it would split that for good.
+ */
+static uint64_t piece_size(void)
+{
+	return pagescan_page_size() * (pagescan_page_size() / 8);
+}
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Half of the time is the task's, who may have been waiting for the lock, or has to have its page tables looked at. */
+static int release_piece(int uffd, uint64_t start, uint64_t end)
+{
+	const uint64_t since = now();
+	int err = uffd_unregister(uffd, start, end);
+	const uint64_t took = now() - since;
+	const struct timespec pause = { (time_t)(took / 1000000000), (long)(took % 1000000000) };
+
+	nanosleep(&pause, NULL);
+	return err;
+}
+
+/*
+ * Where another's userfaultfd watches, registering fails; kernels before 6.16 would let us end its registration. An area of
+ * a file is left to the closing: where a driver is told of its end the kernel does not make it whole again.
+ */
+static void release_area(int uffd, const struct area *area)
+{
+	uint64_t start = area->start, stop;
+
+	if (!area->ours || area->file || uffd_register(uffd, area->start, area->end))
+		return;
+	for (; start < area->end; start = stop) {
+		stop = (start | (piece_size() - 1)) + 1;
+		if (stop > area->end)
+			stop = area->end;
+		if (release_piece(uffd, start, stop))
+			return;
+	}
+}
+
+static void release_areas(int proc_dir, int uffd)
+{
+	int pagemap = openat(proc_dir, "pagemap", O_RDONLY | O_CLOEXEC);
+	struct areas areas;
+
+	if (pagemap < 0)
+		return;
+	if (!areas_read(proc_dir, &areas)) {
+		registered_find(pagemap, &areas);
+		for (size_t i = 0; i < areas.nr; i++)
+			release_area(uffd, &areas.v[i]);
+		areas_fini(&areas);
+	}
+	close(pagemap);
+}
+
+static void release_memory(int32_t pid)
+{
+	struct identity id;
+	struct epoch epoch;
+	char path[32];
+	int dir, uffd;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (dir < 0)
+		return;
+	if (!identity_read(dir, &id) && !keeper_get(&id, &epoch, &uffd, NULL)) {
+		release_areas(dir, uffd);
+		close(uffd);
+	}
+	close(dir);
+}
+
+static int visit(void *ctx, const struct keeper_entry *entry)
+{
+	(void)ctx;
+	release_memory(entry->id.pid);
+	return 0;
+}
+
+int release(int32_t pid, int *dropped, struct reason *why)
+{
+	if (pid)
+		release_memory(pid);
+	else
+		(void)keeper_list(visit, NULL, why);
+	return keeper_drop(pid, dropped, why);
+}
