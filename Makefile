@@ -41,8 +41,8 @@ CMD_OBJS := $(call room,cmd)
 LIBS := -lprotobuf-c -ldl
 CMD_LIBS := $(LIBS) -lcap-ng -lseccomp -ljansson -llz4
 # Of the command alone; nothing of it runs inside CRIU: the keeper's process, what live rounds do, names of containers.
-COMMAND_OBJS := $(addprefix $(O)/obj/track/,confine.o container.o keeper_server.o live.o arm.o thread.o \
-	release.o)
+COMMAND_OBJS := $(addprefix $(O)/obj/track/,confine.o container.o keeper_server.o live.o arm.o thread.o release.o \
+	clock.o)
 
 all: $(O)/pagescan_plugin.so $(O)/pagescan
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * handover.c - the last dump of a migration, until the processes run at the destination. Calls rounds, peer, send, wire,
- * hook, hold.
+ * hook, hold, clock.
  *
  * criu dumps what is left, and asks, by its action script, whether the processes shall end; that is answered when they run
  * at the destination, and until then they stand still here. Who is asked what at which point is in docs/migration.md.
@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd.h"
@@ -21,14 +20,7 @@
 #include "live.h"
 #include "move/hook.h"
 #include "peer.h"
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
+#include "track/clock.h"
 
 /* criu's script learns how to find out, should this process not be there to tell. Returns whether it does. */
 static bool tell_doubt(const struct handover *handover, int script)
@@ -83,21 +75,21 @@ static int hand_over(struct handover *handover, int dir, int criu, int script, s
 {
 	int err = send_directory(handover->send, dir, false, WIRE_LAST, why);
 
-	handover->dumped = now();
+	handover->dumped = clock_seconds();
 	if (!err)
 		err = peer_hear(handover->wire, WIRE_READY, why);
 	if (err)
 		return err;
 	if (live_stop)
 		return reason_set(why, -EINTR, "interrupted");
-	handover->restored = now();
+	handover->restored = clock_seconds();
 	err = let_go(handover, criu, script, why);
 	if (err)
 		return err;
 	err = wire_send(handover->wire, WIRE_GO, NULL, 0, NULL, 0, why);
 	if (!err)
 		err = peer_hear(handover->wire, WIRE_RUNNING, why);
-	handover->running = now();
+	handover->running = clock_seconds();
 	/* The destination says so itself: they do not run there. */
 	if (!err || err == -EREMOTEIO)
 		return err;
@@ -131,7 +123,7 @@ static int attend(struct handover *handover, int dir, int listener, int criu, st
 			continue;
 		if (!strcmp(stage, "pre-dump")) {
 			(void)hold_note(&handover->hold, handover->rounds->pid);
-			handover->frozen_since = now();
+			handover->frozen_since = clock_seconds();
 		}
 		if (!strcmp(stage, "post-dump")) {
 			err = hand_over(handover, dir, criu, script, why);
@@ -158,7 +150,7 @@ int handover(struct handover *handover, struct rounds *rounds, struct reason *wh
 	if (!err)
 		err = send_round(handover->send, &rounds->files, rounds->round, why);
 	if (!err) {
-		handover->frozen_since = now();
+		handover->frozen_since = clock_seconds();
 		child = rounds_start_criu(rounds, "dump", options);
 		err = child < 0 ? reason_set(why, -EIO, "cannot start criu") : 0;
 	}

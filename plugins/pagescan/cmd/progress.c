@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * progress.c - tell people and programs how a dump or a migration comes along. Calls live, jansson.
+ * progress.c - tell people and programs how a dump or a migration comes along. Calls live, clock, jansson.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "live.h"
 #include "progress.h"
+#include "track/clock.h"
 
 /* A terminal's line is drawn no more often. */
 #define REDRAW_S 0.1
@@ -25,14 +25,6 @@ static struct {
 	double pause;
 	double dirty_rate;
 } now_telling;
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 static double mib(uint64_t bytes)
 {
@@ -64,13 +56,13 @@ void progress_begin(bool json, double limit)
 void progress_round(unsigned int round)
 {
 	now_telling.round = round;
-	now_telling.since = now();
+	now_telling.since = clock_seconds();
 	now_telling.drawn = 0;
 }
 
 void progress_copied(const struct copy_counts *counts)
 {
-	const double time = now();
+	const double time = clock_seconds();
 	const double done = mib(counts->copied * pagescan_page_size());
 	const double todo = mib(counts->todo * pagescan_page_size());
 	const double rate = done / (time - now_telling.since);
@@ -90,7 +82,7 @@ void progress_copied(const struct copy_counts *counts)
 void progress_round_done(bool live, const struct live_result *result, const struct written *written, double pause,
 			 double throughput)
 {
-	const double seconds = now() - now_telling.since;
+	const double seconds = clock_seconds() - now_telling.since;
 	const json_int_t page = (json_int_t)pagescan_page_size();
 	const json_int_t copied = (json_int_t)result->pages.copied * page;
 	const json_int_t parent = (json_int_t)result->pages.parent * page;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * watch.c - pagescan watch PID: where and how fast a process tree writes. Calls sample, written, converge, live.
+ * watch.c - pagescan watch PID: where and how fast a process tree writes. Calls sample, written, converge, live, clock.
  *
  * If the tree is tracked already, as in a chain of rounds, it is only looked at: what was written since the last round,
  * and what a dump would pause for now. Else it is tracked for as long as it is watched.
@@ -10,13 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "copy/converge.h"
 #include "copy/sample.h"
 #include "live.h"
+#include "track/clock.h"
 
 /*
  * Bytes a second that a dump writes, as pagescan dump assumes before it has measured; and how long its last live round
@@ -75,14 +75,6 @@ static void print_look(const struct watch *watch, const struct written *written,
 	fflush(stdout);
 }
 
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 /*
  * One look; in the first one of an untracked tree all is new, and nothing is shown. Returns 1 to go on, 0 at the end, -1
  * after a complaint.
@@ -94,7 +86,7 @@ static int look(struct watch *watch, double *since)
 	bool first = !watch->passive && !watch->sample.begun;
 	int err = watch->passive ? written_read(&written, watch->pid, &why) :
 				   sample_take(&watch->sample, watch->pid, &written, &why);
-	const double seconds = now() - *since;
+	const double seconds = clock_seconds() - *since;
 
 	*since += seconds;
 	if (err) {
@@ -146,7 +138,7 @@ int cmd_watch(int argc, char **argv)
 {
 	struct watch watch = { .interval = 1 };
 	int status = parse(argc, argv, &watch), process;
-	double since = now();
+	double since = clock_seconds();
 	int more = 1;
 
 	if (status >= 0)

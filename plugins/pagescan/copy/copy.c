@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * copy.c - workers that read a running task's pages and hand them to a sink. Calls live, memory, the sink, the kernel.
+ * copy.c - workers that read a running task's pages and hand them to a sink. Calls live, memory, clock, the sink,
+ * the kernel.
  *
  * Each worker takes the next part of the regions, reads it into a buffer of its own, waits for its turn to tell the
  * sink what it has, and stores the bytes. So reading and storing go on side by side, while the images keep their order,
@@ -15,6 +16,7 @@
 #include <time.h>
 
 #include "copy.h"
+#include "track/clock.h"
 #include "track/memory.h"
 
 /* Runs of a part. */
@@ -47,18 +49,10 @@ struct part {
 	struct chunk chunk;
 };
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
 /* When may so many bytes go? With the lock held, as the parts queue up here. */
 static uint64_t reserve(struct copy_plan *plan, uint64_t bytes)
 {
-	uint64_t due = now();
+	uint64_t due = clock_ns();
 
 	if (!plan->rate)
 		return 0;

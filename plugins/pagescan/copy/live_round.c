@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * live_round.c - protect, settle, copy, record. Calls tree, live, copy, the sink, image, epoch.
+ * live_round.c - protect, settle, copy, record. Calls tree, live, copy, the sink, image, epoch, clock.
  *
  * Tasks are protected one after the other, then what was protected is copied, so that the time in between, which the
  * kernel's own writers need, is spent once. How much is protected before it is copied is limited by the memory for the
@@ -16,6 +16,7 @@
 #include "live_round.h"
 #include "image/image.h"
 #include "image/visit.h"
+#include "track/clock.h"
 #include "tree.h"
 
 /* Of all tasks that are protected and not yet copied: 6 MiB, at most twice that while a list grows. */
@@ -49,14 +50,6 @@ struct round {
 	size_t nr;
 	size_t regions;
 };
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 static void forget(struct pending *pending)
 {
@@ -113,7 +106,7 @@ static void settle(struct round *round)
 static int flush(struct round *round)
 {
 	struct live_request *request = round->request;
-	const uint64_t since = now();
+	const uint64_t since = clock_ns();
 	bool stays = false;
 	int err = 0;
 
@@ -143,7 +136,7 @@ static int flush(struct round *round)
 		round->pending[0] = round->pending[round->nr - 1];
 	round->nr = stays;
 	round->regions = 0;
-	round->result->copying += now() - since - GRACE_NS;
+	round->result->copying += clock_ns() - since - GRACE_NS;
 	return 0;
 }
 
@@ -338,7 +331,7 @@ static bool empty(int dir)
 int live_round(struct live_request *request, struct live_result *result, struct reason *why)
 {
 	struct round *round = calloc(1, sizeof(*round));
-	uint64_t since = now();
+	uint64_t since = clock_ns();
 	int err;
 
 	*result = (struct live_result){ 0 };
@@ -355,7 +348,7 @@ int live_round(struct live_request *request, struct live_result *result, struct 
 		err = read_parent(round);
 	if (!err)
 		err = take_tree(round);
-	result->ns = now() - since;
+	result->ns = clock_ns() - since;
 	if (!err)
 		err = commit(round);
 	for (size_t i = 0; i < round->nr; i++) {

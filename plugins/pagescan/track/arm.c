@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * arm.c - a helper process that stops a thread, makes the userfaultfd there and gives it to the keeper. Calls thread,
+ * arm.c - a helper process that stops a thread, makes the userfaultfd there and gives it to the keeper. Calls thread, clock,
  * uffd, keeper, identity.
  */
 #include <errno.h>
@@ -12,10 +12,10 @@
 #include <sys/random.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "arm.h"
+#include "clock.h"
 #include "keeper.h"
 #include "thread.h"
 
@@ -28,14 +28,6 @@ struct verdict {
 	uint64_t stopped;
 	struct reason why;
 };
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 static void wake(int signal)
 {
@@ -89,7 +81,7 @@ static void help(const struct identity *id, struct verdict *verdict)
 		verdict->err = reason_set(&verdict->why, -EIO, "no random bytes for the tracker's name");
 		return;
 	}
-	since = now();
+	since = clock_ns();
 	verdict->err = stop_patiently(&thread, id->pid, &signals, &verdict->why);
 	if (verdict->err)
 		return;
@@ -100,7 +92,7 @@ static void help(const struct identity *id, struct verdict *verdict)
 	}
 	if (thread_go(&thread) && !verdict->err)
 		verdict->err = reason_set(&verdict->why, -ESRCH, "it ended meanwhile");
-	verdict->stopped = now() - since;
+	verdict->stopped = clock_ns() - since;
 	sigprocmask(SIG_SETMASK, &signals, NULL); /* a keeper that is started now has the caller's */
 	if (!verdict->err)
 		verdict->err = keeper_put(id, &epoch, uffd, &verdict->why);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * release.c - let go of a task's memory by and by. Calls scan (areas), identity, registered, uffd, keeper.
+ * release.c - let go of a task's memory by and by. Calls scan (areas), identity, registered, uffd, keeper, clock.
  *
  * When a userfaultfd closes, the kernel writes to each page table entry of all that is registered, and holds the lock of the
  * memory map all the while (fs/userfaultfd.c, userfaultfd_release): whoever maps memory, or writes to a page, waits. So most
@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "keeper.h"
 #include "registered.h"
 #include "release.h"
@@ -25,20 +26,12 @@ static uint64_t piece_size(void)
 	return pagescan_page_size() * (pagescan_page_size() / 8);
 }
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
 /* Half of the time is the task's, who may have been waiting for the lock, or has to have its page tables looked at. */
 static int release_piece(int uffd, uint64_t start, uint64_t end)
 {
-	const uint64_t since = now();
+	const uint64_t since = clock_ns();
 	int err = uffd_unregister(uffd, start, end);
-	const uint64_t took = now() - since;
+	const uint64_t took = clock_ns() - since;
 	const struct timespec pause = { (time_t)(took / 1000000000), (long)(took % 1000000000) };
 
 	nanosleep(&pause, NULL);
