@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * untrack.c - pagescan untrack PID|--all: the keeper lets go, and the kernel takes its protection off the memory.
+ * untrack.c - pagescan untrack PID|--all: what is protected is let go, and the keeper forgets it. Calls release.
  */
 #include <errno.h>
 #include <stdio.h>
