@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * clock.h - how much time has passed: CLOCK_MONOTONIC, which nobody sets back.
+ * clock.h - how much time has passed: CLOCK_MONOTONIC, which nobody sets back; and leaving some of it to others.
  */
 #ifndef PAGESCAN_TRACK_CLOCK_H
 #define PAGESCAN_TRACK_CLOCK_H
@@ -10,5 +10,11 @@
 /* Nanoseconds, and seconds, since some moment of the past. Any thread. */
 uint64_t clock_ns(void);
 double clock_seconds(void);
+
+/*
+ * For who works in pieces: a stretch of work began at @since (of clock_ns()). Sleeps for as long as it has taken, if that is
+ * worth a sleep. Returns when the stretch that goes on began. Any thread.
+ */
+uint64_t clock_share(uint64_t since);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * live.c - protect a running task's memory. Calls scan (areas, walk), registered, uffd, arm, keeper, epoch,
- * direct_io, memory.
+ * direct_io, memory, clock.
  *
  * What a later round calls clean is what is registered and protected then. So whatever happens meanwhile, nothing may
  * be registered and protected at the end of a round without its bytes, or an entry for the parent, being in the images:
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "arm.h"
+#include "clock.h"
 #include "descriptors.h"
 #include "direct_io.h"
 #include "keeper.h"
@@ -226,6 +227,7 @@ int live_protect(struct live *live, size_t limit, struct pagescan_regions *regio
 {
 	struct tracker *tracker = &live->tracker;
 	struct areas *areas = &tracker->snapshot.areas;
+	uint64_t since = clock_ns();
 
 	for (; live->area < areas->nr; live->area++) {
 		struct area *area = &areas->v[live->area];
@@ -242,6 +244,7 @@ int live_protect(struct live *live, size_t limit, struct pagescan_regions *regio
 			if (regions->nr >= limit)
 				return 1;
 			err = go_on(live, area, regions);
+			since = clock_share(since);
 		}
 		if (err)
 			return reason_set(&tracker->why, err, "cannot protect the area %llx-%llx: %s",

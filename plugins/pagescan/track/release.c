@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -27,18 +26,6 @@ static uint64_t piece_size(void)
 	return pagescan_page_size() * (pagescan_page_size() / 8);
 }
 
-/* Half of the time is the task's, who may have been waiting for the lock, or has to have its page tables looked at. */
-static int release_piece(int uffd, uint64_t start, uint64_t end)
-{
-	const uint64_t since = clock_ns();
-	int err = uffd_unregister(uffd, start, end);
-	const uint64_t took = clock_ns() - since;
-	const struct timespec pause = { (time_t)(took / 1000000000), (long)(took % 1000000000) };
-
-	nanosleep(&pause, NULL);
-	return err;
-}
-
 /*
  * Registering fails where another's userfaultfd watches; older kernels would let us end its registration. But it could
  * turn a registration that was lost a moment ago, with writes that nobody saw, into one that looks whole, to a round that
@@ -52,7 +39,7 @@ static bool is_ours(int uffd, uint64_t start, uint64_t end)
 /* An area of a file is left to the closing: where a driver is told of its end the kernel does not make it whole again. */
 static void release_area(int uffd, const struct area *area)
 {
-	uint64_t start = area->start, stop;
+	uint64_t since = clock_ns(), start = area->start, stop;
 
 	if (!area->ours || area->file)
 		return;
@@ -62,8 +49,10 @@ static void release_area(int uffd, const struct area *area)
 			stop = area->end;
 		if (start == area->start && !is_ours(uffd, start, stop))
 			return;
-		if (release_piece(uffd, start, stop))
+		if (uffd_unregister(uffd, start, stop))
 			return;
+		/* The task may have been waiting for the lock, or has to have its page tables looked at. */
+		since = clock_share(since);
 	}
 }
 
