@@ -23,6 +23,7 @@
 #include "parents.h"
 #include "round.h"
 #include "smaps.h"
+#include "track/identity.h"
 #include "track/memory.h"
 #include "verify.h"
 
@@ -368,12 +369,8 @@ static bool has_room(const struct iovec *local, const struct iovec *remote, unsi
 static ssize_t read_gently(pid_t pid, const struct iovec *local, const struct iovec *remote, unsigned long nr_remote)
 {
 	ssize_t got = -ENOSYS;
-	char path[32];
-	int dir, fd;
+	int dir = identity_open(pid), fd = dir < 0 ? -1 : memory_open(dir);
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	fd = dir < 0 ? -1 : memory_open(dir);
 	if (fd >= 0) {
 		got = memory_read(fd, local->iov_base, remote, nr_remote);
 		close(fd);

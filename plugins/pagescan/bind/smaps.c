@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "smaps.h"
+#include "track/identity.h"
 #include "vmread.h"
 
 struct vma {
@@ -165,12 +166,9 @@ static void read_children(int dir, int pid)
 
 static void read_tree(int pid)
 {
-	char path[32];
+	int dir = identity_open(pid);
 	FILE *smaps;
-	int dir;
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return;
 	smaps = open_in(dir, "smaps");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * main.c - the pagescan command: one table of subcommands, and what they share. Calls the cmd files, libc, jansson.
+ * main.c - the pagescan command: one table of subcommands, and what they share. Calls the cmd files, identity, libc,
+ * jansson.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 
 #include "cmd.h"
 #include "move/hook.h"
+#include "track/identity.h"
 
 /* A NULL help keeps a subcommand out of --help and completion: it is not for people. */
 static const struct {
@@ -124,13 +125,10 @@ uint64_t parse_rate(const char *text)
 
 int open_process(int pid)
 {
-	char path[32];
-	int dir;
+	int dir = identity_open(pid);
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		complain(errno == ENOENT ? "there is no process %d" : "cannot look at process %d", pid);
+		complain(dir == -ESRCH ? "there is no process %d" : "cannot look at process %d", pid);
 	return dir;
 }
 

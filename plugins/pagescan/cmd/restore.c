@@ -199,11 +199,8 @@ int restore_wait(struct restore *restore)
 /* As identity_status(); -1 where there is no such process. */
 static int status_of(int pid, const char *name)
 {
-	char path[32];
-	int proc, number = -1;
+	int proc = identity_open(pid), number = -1;
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc >= 0) {
 		number = identity_status(proc, name);
 		close(proc);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * status.c - pagescan status: what is tracked. Calls keeper (which tasks), scan (how much of their memory), container.
+ * status.c - pagescan status: what is tracked. Calls keeper (which tasks), scan (how much of their memory), identity,
+ * container.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include "cmd.h"
 #include "scan/areas.h"
 #include "track/container.h"
+#include "track/identity.h"
 #include "track/keeper.h"
 
 struct task {
@@ -75,14 +77,11 @@ static int count(int pagemap, const struct areas *areas, struct task *task)
 static int look_at(int pid, struct task *task)
 {
 	struct areas areas;
-	char path[32];
-	int dir, pagemap, err;
+	int dir = identity_open(pid), pagemap, err;
 
 	*task = (struct task){ 0 };
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return -errno;
+		return dir;
 	err = read_comm(dir, task);
 	if (!err)
 		err = container_of(dir, task->container);

@@ -4,7 +4,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,14 +82,9 @@ int tree_read(struct tree *tree, int root)
 
 int tree_open(const struct tree_task *task)
 {
-	char path[32];
-	int dir;
+	int dir = identity_open(task->pid);
 
-	snprintf(path, sizeof(path), "/proc/%d", task->pid);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	if (task->parent && identity_status(dir, "PPid") != task->parent) {
+	if (dir >= 0 && task->parent && identity_status(dir, "PPid") != task->parent) {
 		close(dir);
 		return -ESRCH;
 	}

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -16,6 +15,7 @@
 
 #include "arm.h"
 #include "clock.h"
+#include "identity.h"
 #include "keeper.h"
 #include "thread.h"
 
@@ -56,12 +56,8 @@ static int stop_patiently(struct thread *thread, int pid, sigset_t *signals, str
 static int check_identity(const struct identity *id, struct reason *why)
 {
 	struct identity current;
-	char path[32];
-	int dir, err;
+	int dir = identity_open(id->pid), err = dir < 0 ? dir : identity_read(dir, &current);
 
-	snprintf(path, sizeof(path), "/proc/%d", id->pid);
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	err = dir < 0 ? -errno : identity_read(dir, &current);
 	if (dir >= 0)
 		close(dir);
 	if (err || !identity_equal(&current, id))

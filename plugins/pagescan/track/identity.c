@@ -13,6 +13,18 @@
 
 #include "identity.h"
 
+int identity_open(int pid)
+{
+	char path[32];
+	int dir;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	return dir;
+}
+
 int identity_read(int proc_dir, struct identity *id)
 {
 	char text[1024];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * identity.h - which task this is: a pid alone is used again, and exec gives a pid new memory.
+ * identity.h - which task this is: a pid alone is used again, and exec gives a pid new memory. A directory of /proc that is
+ * open stays that of the process it was opened for.
  */
 #ifndef PAGESCAN_TRACK_IDENTITY_H
 #define PAGESCAN_TRACK_IDENTITY_H
@@ -17,6 +18,12 @@ struct identity {
 	uint64_t start_time;
 	uint64_t stack;
 };
+
+/*
+ * Open /proc/PID. Returns a descriptor, the caller's to close, or a negative errno: -ESRCH where there is no such process.
+ * Any thread.
+ */
+int identity_open(int pid);
 
 /*
  * Read the identity of the process behind @proc_dir (an open /proc/PID; stays the caller's; /proc/self works).

@@ -8,10 +8,10 @@
  */
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "identity.h"
 #include "keeper.h"
 #include "registered.h"
 #include "release.h"
@@ -76,11 +76,8 @@ static void release_memory(int32_t pid)
 {
 	struct identity id;
 	struct epoch epoch;
-	char path[32];
-	int dir, uffd;
+	int dir = identity_open(pid), uffd;
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 	if (dir < 0)
 		return;
 	if (!identity_read(dir, &id) && !keeper_get(&id, &epoch, &uffd, NULL)) {

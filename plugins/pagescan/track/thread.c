@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * thread.c - run system calls in a thread of a running process. Calls ptrace(2), sequence, /proc.
+ * thread.c - run system calls in a thread of a running process. Calls ptrace(2), sequence, identity,
+ * scan (areas), /proc.
  *
  * All of it by stops that make no signal: PTRACE_INTERRUPT and system call stops. A breakpoint would send SIGTRAP, which
  * a process may use itself. The thread is stopped twice on its way back to user mode, where the kernel decides over
@@ -21,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "identity.h"
 #include "registers.h"
 #include "scan/areas.h"
 #include "thread.h"
@@ -231,14 +233,11 @@ static int stop_any(struct thread *thread, int proc_dir)
 
 int thread_stop(struct thread *thread, int pid, struct reason *why)
 {
-	char path[32];
-	int dir, err;
+	int dir = identity_open(pid), err;
 
 	*thread = (struct thread){ .pid = pid, .remote.syscall = thread_syscall, .remote.ctx = thread };
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return reason_set(why, errno == ENOENT ? -ESRCH : -errno, "the process is gone");
+		return reason_set(why, dir, "the process is gone");
 	thread->registers = malloc(sizeof(*thread->registers));
 	err = thread->registers ? find_instruction(thread, dir) : -ENOMEM;
 	if (err)
