@@ -70,14 +70,12 @@ static void help(const struct identity *id, struct verdict *verdict)
 	struct epoch epoch = { 0 };
 	struct thread thread;
 	sigset_t signals;
-	uint64_t since;
 	int uffd = -1;
 
 	if (getrandom(epoch.tracker, TRACKER_ID_SIZE, 0) != TRACKER_ID_SIZE) {
 		verdict->err = reason_set(&verdict->why, -EIO, "no random bytes for the tracker's name");
 		return;
 	}
-	since = clock_ns();
 	verdict->err = stop_patiently(&thread, id->pid, &signals, &verdict->why);
 	if (verdict->err)
 		return;
@@ -88,7 +86,7 @@ static void help(const struct identity *id, struct verdict *verdict)
 	}
 	if (thread_go(&thread) && !verdict->err)
 		verdict->err = reason_set(&verdict->why, -ESRCH, "it ended meanwhile");
-	verdict->stopped = clock_ns() - since;
+	verdict->stopped = clock_ns() - thread.since;
 	sigprocmask(SIG_SETMASK, &signals, NULL); /* a keeper that is started now has the caller's */
 	if (!verdict->err)
 		verdict->err = keeper_put(id, &epoch, uffd, &verdict->why);

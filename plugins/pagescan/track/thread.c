@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * thread.c - run system calls in a thread of a running process. Calls ptrace(2), sequence, identity,
- * scan (areas), /proc.
+ * clock, scan (areas), /proc.
  *
  * All of it by stops that make no signal: PTRACE_INTERRUPT and system call stops. A breakpoint would send SIGTRAP, which
  * a process may use itself. The thread is stopped twice on its way back to user mode, where the kernel decides over
@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "identity.h"
 #include "registers.h"
 #include "scan/areas.h"
@@ -175,6 +176,7 @@ static int stop_one(struct thread *thread, bool seccomp)
 
 	if (ptrace(PTRACE_SEIZE, thread->tid, NULL, options) < 0)
 		return -errno;
+	thread->since = clock_ns();
 	if (ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0)
 		return -errno;
 	err = run_to(thread, 0, is_event_stop);

@@ -18,13 +18,14 @@
 #include "uffd.h"
 
 /*
- * A thread that the calling thread has stopped. @remote runs calls in it (uffd.h). @gone: it ended, or was killed. The
- * rest is thread.c's own.
+ * A thread that the calling thread has stopped. @remote runs calls in it (uffd.h). @gone: it ended, or was killed. @since:
+ * when it was told to stop, of clock_ns(). The rest is thread.c's own.
  */
 struct thread {
 	int pid;
 	int tid;
 	bool gone;
+	uint64_t since;
 	bool altered;
 	uint64_t instruction;
 	uint64_t signals;
