@@ -127,7 +127,7 @@ static size_t protect(struct live *live, size_t limit, int told[PAGES])
 
 	memset(told, -1, PAGES * sizeof(*told));
 	do {
-		more = live_protect(live, limit, &regions);
+		more = live_protect(live, limit, NULL, &regions);
 		assert_true(more >= 0);
 		for (size_t r = 0; r < regions.nr; r++) {
 			for (uint64_t at = regions.v[r].start; at < regions.v[r].end; at += pagescan_page_size()) {
@@ -321,6 +321,21 @@ static void a_round_in_parts_is_a_whole_one(void **state)
 	epoch_image_fini(&image);
 }
 
+/* Protecting takes seconds in a process of hundreds of gigabytes. */
+static void who_is_told_to_stop_protects_no_more(void **state)
+{
+	const volatile sig_atomic_t stop = 1;
+	struct pagescan_regions regions = { 0 };
+	struct live live;
+
+	(void)state;
+	assert_int_equal(begin(&live, &none), 0);
+	assert_int_equal(live_protect(&live, SIZE_MAX, &stop, &regions), 1);
+	assert_int_equal(regions.nr, 0);
+	assert_false(is_protected(0));
+	live_close(&live);
+}
+
 static void who_reads_past_the_page_tables_has_no_live_round(void **state)
 {
 	struct epoch_record record;
@@ -374,6 +389,7 @@ int main(void)
 		ROUND(memory_that_a_round_passes_over_is_not_protected),
 		ROUND(protection_without_registration_is_none),
 		ROUND(a_round_in_parts_is_a_whole_one),
+		ROUND(who_is_told_to_stop_protects_no_more),
 		ROUND(who_reads_past_the_page_tables_has_no_live_round),
 		ROUND(who_uses_userfaultfd_has_no_live_round),
 		ROUND(without_a_keeper_nothing_is_protected),

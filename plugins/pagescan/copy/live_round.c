@@ -157,7 +157,8 @@ static int protect(struct round *round)
 		struct pending *pending = &round->pending[round->nr - 1];
 
 		pid = pending->live.tracker.id.pid;
-		err = live_protect(&pending->live, REGIONS - round->regions, &pending->regions);
+		err = live_protect(&pending->live, REGIONS - round->regions, round->request->plan.stop,
+				   &pending->regions);
 		pending->more = err > 0;
 		if (err < 0) {
 			if (pending->begun)

@@ -101,7 +101,7 @@ static int take_task(struct sample *sample, const struct tree_task *task, const 
 	if (!err)
 		err = live_begin(&live);
 	while (!err && more) {
-		more = live_protect(&live, REGIONS, &regions);
+		more = live_protect(&live, REGIONS, NULL, &regions);
 		err = more < 0 ? more : 0;
 		count(written, &live, &regions);
 		pagescan_regions_fini(&regions);

@@ -223,7 +223,7 @@ static int go_on(struct live *live, struct area *area, struct pagescan_regions *
 	return err ? err : protect_piece(&live->tracker, area, start, live->at, regions);
 }
 
-int live_protect(struct live *live, size_t limit, struct pagescan_regions *regions)
+int live_protect(struct live *live, size_t limit, const volatile sig_atomic_t *stop, struct pagescan_regions *regions)
 {
 	struct tracker *tracker = &live->tracker;
 	struct areas *areas = &tracker->snapshot.areas;
@@ -241,7 +241,7 @@ int live_protect(struct live *live, size_t limit, struct pagescan_regions *regio
 			take_area(live, area);
 		}
 		while (!err && area->asked && live->at < area->end) {
-			if (regions->nr >= limit)
+			if (regions->nr >= limit || (stop && *stop))
 				return 1;
 			err = go_on(live, area, regions);
 			since = clock_share(since);

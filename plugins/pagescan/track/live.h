@@ -16,6 +16,8 @@
 #ifndef PAGESCAN_TRACK_LIVE_H
 #define PAGESCAN_TRACK_LIVE_H
 
+#include <signal.h>
+
 #include "tracker.h"
 
 /* What live_protect() tells of a run of pages: it has to be copied; it is in the parent images. */
@@ -24,7 +26,7 @@
 
 /*
  * @tracker is a task's state as in a stopped round, whose snapshot holds areas only. @area and @at: how far
- * live_protect() has come. @memory: a descriptor of the task's (memory.h). @foreign: the process uses userfaultfd itself. @refused: areas that cannot be registered.
+ * live_protect() has come. @memory: a descriptor of the task's (memory.h). @refused: areas that cannot be registered.
  * @registered: areas registered in this round. @stopped: how long one of its threads was stopped, in nanoseconds.
  */
 struct live {
@@ -51,11 +53,11 @@ int live_begin(struct live *live);
 
 /*
  * Protect memory from where the last call ended until at least @limit regions were appended to @regions, whose
- * categories are LIVE_COPY or LIVE_PARENT, in ascending order, or until all is done: returns 1 if there is more to
- * come, 0 at the end, or a negative errno with live->tracker.why: then the round has no record and what was protected
- * counts as written in the next one.
+ * categories are LIVE_COPY or LIVE_PARENT, in ascending order, until *@stop becomes true (where @stop is not NULL), or until
+ * all is done: returns 1 if there is more to come, 0 at the end, or a negative errno with live->tracker.why: then the round
+ * has no record and what was protected counts as written in the next one.
  */
-int live_protect(struct live *live, size_t limit, struct pagescan_regions *regions);
+int live_protect(struct live *live, size_t limit, const volatile sig_atomic_t *stop, struct pagescan_regions *regions);
 
 /*
  * Writes into the task's memory by ptrace(2) and /proc/PID/mem that looked their page up before it was protected have
