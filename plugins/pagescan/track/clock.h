@@ -11,9 +11,12 @@
 uint64_t clock_ns(void);
 double clock_seconds(void);
 
+/* Nanoseconds of processor time that the calling thread has had. */
+uint64_t clock_work(void);
+
 /*
- * For who works in pieces: a stretch of work began at @since (of clock_ns()). Sleeps for as long as it has taken, if that is
- * worth a sleep. Returns when the stretch that goes on began. Any thread.
+ * For who works in pieces: a stretch of work began at @since (of clock_work()). Sleeps for as long as it has worked, if that is
+ * worth a sleep. Returns when the stretch that goes on began. By the thread that works.
  */
 uint64_t clock_share(uint64_t since);
 

@@ -227,7 +227,7 @@ int live_protect(struct live *live, size_t limit, const volatile sig_atomic_t *s
 {
 	struct tracker *tracker = &live->tracker;
 	struct areas *areas = &tracker->snapshot.areas;
-	uint64_t since = clock_ns();
+	uint64_t since = clock_work();
 
 	for (; live->area < areas->nr; live->area++) {
 		struct area *area = &areas->v[live->area];

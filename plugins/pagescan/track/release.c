@@ -39,7 +39,7 @@ static bool is_ours(int uffd, uint64_t start, uint64_t end)
 /* An area of a file is left to the closing: where a driver is told of its end the kernel does not make it whole again. */
 static void release_area(int uffd, const struct area *area)
 {
-	uint64_t since = clock_ns(), start = area->start, stop;
+	uint64_t since = clock_work(), start = area->start, stop;
 
 	if (!area->ours || area->file)
 		return;
