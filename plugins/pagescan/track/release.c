@@ -36,10 +36,13 @@ static bool is_ours(int uffd, uint64_t start, uint64_t end)
 	return !uffd_unprotect(uffd, start, end) && !uffd_register(uffd, start, end);
 }
 
-/* An area of a file is left to the closing: where a driver is told of its end the kernel does not make it whole again. */
-static void release_area(int uffd, const struct area *area)
+/*
+ * An area of a file is left to the closing: where a driver is told of its end the kernel does not make it whole again. *since is
+ * the task's (clock_share), as many small areas are no less work than a large one.
+ */
+static void release_area(int uffd, const struct area *area, uint64_t *since)
 {
-	uint64_t since = clock_work(), start = area->start, stop;
+	uint64_t start = area->start, stop;
 
 	if (!area->ours || area->file)
 		return;
@@ -52,13 +55,14 @@ static void release_area(int uffd, const struct area *area)
 		if (uffd_unregister(uffd, start, stop))
 			return;
 		/* The task may have been waiting for the lock, or has to have its page tables looked at. */
-		since = clock_share(since);
+		*since = clock_share(*since);
 	}
 }
 
 static void release_areas(int proc_dir, int uffd)
 {
 	int pagemap = openat(proc_dir, "pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t since = clock_work();
 	struct areas areas;
 
 	if (pagemap < 0)
@@ -66,7 +70,7 @@ static void release_areas(int proc_dir, int uffd)
 	if (!areas_read(proc_dir, &areas)) {
 		registered_find(pagemap, &areas);
 		for (size_t i = 0; i < areas.nr; i++)
-			release_area(uffd, &areas.v[i]);
+			release_area(uffd, &areas.v[i], &since);
 		areas_fini(&areas);
 	}
 	close(pagemap);
