@@ -395,8 +395,11 @@ static ssize_t device_process_vm_readv(pid_t pid, const struct iovec *local, uns
 	ssize_t got = nr_local == 1 && !flags && has_room(local, remote, nr_remote) ?
 			      read_gently(pid, local, remote, nr_remote) :
 			      process_vm_readv(pid, local, nr_local, remote, nr_remote, flags);
+	struct round_task *task = got > 0 ? round_find(pid) : NULL;
 	int saved = errno;
 
+	if (task)
+		task->copied = true;
 	if (got < 0 && nr_remote) {
 		uint64_t page = (uintptr_t)remote[0].iov_base & ~(pagescan_page_size() - 1);
 

@@ -204,6 +204,8 @@ void round_not_read(int pid, uint64_t start, uint64_t end)
 	struct round_task *task = round_find(pid);
 	int err = task ? tracker_mark_dirty(&task->tracker, start, end) : 0;
 
+	if (task)
+		task->lost = true;
 	if (!err)
 		return;
 	pr_warn("%d: the next round will be a full one: a page that could not be read cannot be marked as written: "
@@ -244,5 +246,10 @@ void round_commit(void)
 			strerror(-now.dir));
 	else if (now.done.nr && epoch_image_write(now.dir, &now.done, &why))
 		pr_warn("the next round will be a full one: %s\n", why.text);
+	for (const struct round_task *task = now.tasks; task; task = task->next) {
+		if (task->lost && !task->copied)
+			pr_warn("%d: nothing of what was written could be read: it is left to the next round\n",
+				task->tracker.id.pid);
+	}
 	round_end();
 }

@@ -16,7 +16,8 @@
  * A task of the round, which owns it. @visible: the tracker could look at its memory; else all that is known is "in
  * doubt dirty". @reset: CRIU has reset it, and its snapshot is empty. @verify: answers are held against @audit
  * (verify.h), which has no memory where the images cannot be read. @image_pid: by which CRIU names its images, negative
- * if that is not known. @omits: CRIU writes its image as a file, and is told nothing of clean pages (omit.h).
+ * if that is not known. @omits: CRIU writes its image as a file, and is told nothing of clean pages (omit.h). @copied and
+ * @lost: CRIU could read, or could not read, something of it after it let it run again.
  */
 struct round_task {
 	struct tracker tracker;
@@ -25,6 +26,8 @@ struct round_task {
 	bool verify;
 	int image_pid;
 	bool omits;
+	bool copied;
+	bool lost;
 	struct audit audit;
 	struct round_task *next;
 };
@@ -53,7 +56,10 @@ struct round_task *round_find(int pid);
  */
 void round_reset(struct round_task *task);
 
-/* CRIU could not read [start, end), bytes, whole pages, of a task after it let it run again: they are dirty. */
+/*
+ * CRIU could not read [start, end), bytes, whole pages, of a task after it let it run again: they are dirty. What it could read
+ * is told by @copied of the task.
+ */
 void round_not_read(int pid, uint64_t start, uint64_t end);
 
 /* CRIU, in a dump, has opened pagemap-@pid.img for writing as @fd. */
