@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A task's memory that is read stays as it is: what it shares with its children since a fork stays shared, and no child
- * can take it away. process_vm_readv(2) would make that possible, on kernels that have this fault (memory.h).
+ * can take it away. process_vm_readv(2) would make that possible, on kernels that have this fault (memory.h). And no
+ * stack grows to where nothing is mapped any more.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "processes.h"
@@ -167,6 +170,86 @@ static void memory_that_is_gone_is_told(void **state)
 	close(dir);
 }
 
+/* An area of one page that can grow, above many where nothing is mapped. */
+static char *map_stack(void)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), room = 1024 * page;
+	char *place = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_ptr_not_equal(place, MAP_FAILED);
+	munmap(place, room);
+	assert_ptr_equal(mmap(place + room - page, page, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0),
+			 place + room - page);
+	return place + room - page;
+}
+
+static bool is_mapped(char *addr)
+{
+	return !msync(addr, (size_t)sysconf(_SC_PAGESIZE), MS_ASYNC);
+}
+
+static rlim_t stack_limit(void)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_STACK, &limit), 0);
+	return limit.rlim_cur;
+}
+
+static void no_stack_grows_to_what_is_read(void **state)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int dir = open_proc(getpid()), fd = memory_open(dir);
+	const rlim_t limit = stack_limit();
+	char *stack = map_stack(), byte;
+	const struct iovec below = { stack - 3 * page, page }, both = { stack - page, 2 * page };
+
+	(void)state;
+	assert_int_equal(memory_read(fd, copy, &below, 1), -EFAULT);
+	assert_int_equal(memory_read(fd, copy, &both, 1), -EFAULT);
+	assert_false(is_mapped(stack - page));
+	assert_true(stack_limit() == limit);
+	/* The test would see it: the kernel lets it grow for who reads in another way. */
+	assert_int_equal(pread(fd, &byte, 1, (off_t)(uintptr_t)below.iov_base), 1);
+	assert_true(is_mapped(stack - 3 * page));
+	munmap(stack - 3 * page, 4 * page);
+	close(fd);
+	close(dir);
+}
+
+static void *read_below(void *stack)
+{
+	const struct iovec from = { (char *)stack - sysconf(_SC_PAGESIZE), 1 };
+	int dir = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = memory_open(dir);
+	uintptr_t wrong = 0;
+	char byte;
+
+	for (int i = 0; i < 2000; i++)
+		wrong += memory_read(fd, &byte, &from, 1) != -EFAULT;
+	close(fd);
+	close(dir);
+	return (void *)wrong;
+}
+
+static void many_may_read_at_once(void **state)
+{
+	const rlim_t limit = stack_limit();
+	char *stack = map_stack();
+	pthread_t threads[4];
+	void *wrong;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, read_below, stack), 0);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &wrong), 0);
+		assert_null(wrong);
+	}
+	assert_true(stack_limit() == limit);
+	munmap(stack, (size_t)sysconf(_SC_PAGESIZE));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -176,6 +259,8 @@ int main(void)
 		CASE(what_is_shared_stays_shared),
 		CASE(what_cannot_be_read_is_told),
 		CASE(memory_that_is_gone_is_told),
+		CASE(no_stack_grows_to_what_is_read),
+		CASE(many_may_read_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

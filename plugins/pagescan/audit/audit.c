@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * audit.c - compare a task's memory with what its images hold. Calls chain, identity, the kernel.
+ * audit.c - compare a task's memory with what its images hold. Calls chain, identity, memory, the
+ * kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 
 #include "audit.h"
 #include "track/identity.h"
+#include "track/memory.h"
 
 #define CHUNK_PAGES 64UL
 
@@ -31,9 +33,9 @@ int audit_open(struct audit *audit, int proc_dir, int dir, const char *path, str
 		return err;
 
 	audit->buf = malloc(2 * CHUNK_PAGES * pagescan_page_size());
-	audit->mem_fd = openat(proc_dir, "mem", O_RDONLY | O_CLOEXEC);
+	audit->mem_fd = memory_open(proc_dir);
 	if (!audit->buf || audit->mem_fd < 0) {
-		err = audit->buf ? -errno : -ENOMEM;
+		err = audit->buf ? audit->mem_fd : -ENOMEM;
 		reason_set(why, err, "cannot open the task's memory: %s", strerror(-err));
 		audit_close(audit);
 	}
@@ -69,7 +71,9 @@ static int compare_chunk(struct audit *audit, uint64_t addr, uint64_t end, const
 {
 	const size_t page = pagescan_page_size(), size = end - addr;
 	char *ours = audit->buf, *theirs = audit->buf + CHUNK_PAGES * page;
-	int err = read_all(audit->mem_fd, ours, size, addr);
+	const struct iovec from = { (void *)(uintptr_t)addr, size };
+	ssize_t got = memory_read(audit->mem_fd, ours, &from, 1);
+	int err = got < 0 ? (int)got : got < (ssize_t)size ? -EFAULT : 0;
 
 	if (err)
 		return reason_set(why, err, "cannot read memory at %" PRIx64 ": %s", addr, strerror(-err));

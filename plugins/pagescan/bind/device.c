@@ -365,7 +365,7 @@ static bool has_room(const struct iovec *local, const struct iovec *remote, unsi
 	return bytes <= local->iov_len;
 }
 
-/* As process_vm_readv(2), but the task stays as it is (memory.h). Where its memory cannot be opened the call itself tells. */
+/* As process_vm_readv(2), but the task stays as it is (memory.h). Where that cannot be, the call itself tells. */
 static ssize_t read_gently(pid_t pid, const struct iovec *local, const struct iovec *remote, unsigned long nr_remote)
 {
 	ssize_t got = -ENOSYS;
@@ -377,10 +377,10 @@ static ssize_t read_gently(pid_t pid, const struct iovec *local, const struct io
 	}
 	if (dir >= 0)
 		close(dir);
-	if (fd < 0)
-		return process_vm_readv(pid, local, 1, remote, nr_remote, 0);
 	if (got >= 0)
 		return got;
+	if (got != -EFAULT && got != -ESRCH)
+		return process_vm_readv(pid, local, 1, remote, nr_remote, 0);
 	errno = (int)-got;
 	return -1;
 }

@@ -4,10 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "memory.h"
+
+/* Who reads just now, and the limit that is to be put back after the last one (memory.h). */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int readers;
+static struct rlimit stacks;
 
 int memory_open(int proc_dir)
 {
@@ -16,7 +23,37 @@ int memory_open(int proc_dir)
 	return fd < 0 ? -errno : fd;
 }
 
-ssize_t memory_read(int fd, void *to, const struct iovec *from, size_t nr)
+/* From here on no stack grows by our reading. Returns 0 or a negative errno. */
+static int hold_stacks(void)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&lock);
+	if (!readers) {
+		struct rlimit none;
+
+		err = getrlimit(RLIMIT_STACK, &stacks) ? -errno : 0;
+		none = (struct rlimit){ 0, stacks.rlim_max };
+		if (!err && setrlimit(RLIMIT_STACK, &none))
+			err = -errno;
+	}
+	readers += !err;
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+static int let_stacks(void)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&lock);
+	if (!--readers && setrlimit(RLIMIT_STACK, &stacks))
+		err = -errno;
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+static ssize_t read_ranges(int fd, void *to, const struct iovec *from, size_t nr)
 {
 	ssize_t done = 0;
 
@@ -34,4 +71,16 @@ ssize_t memory_read(int fd, void *to, const struct iovec *from, size_t nr)
 		return errno == EIO ? -EFAULT : -errno;
 	}
 	return done;
+}
+
+ssize_t memory_read(int fd, void *to, const struct iovec *from, size_t nr)
+{
+	ssize_t got;
+	int err = hold_stacks();
+
+	if (err)
+		return err;
+	got = read_ranges(fd, to, from, nr);
+	err = let_stacks();
+	return err ? err : got;
 }
