@@ -122,6 +122,7 @@ static int copy(const struct pagescan_regions *regions, struct copy_plan plan, s
 	plan.sink = &got.sink;
 	plan.stop = &stopped;
 	err = copy_regions(&live, regions, &plan, counts, &why);
+	copy_end(&plan);
 	close(live.memory);
 	return err;
 }

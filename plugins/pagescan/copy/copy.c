@@ -40,8 +40,9 @@ struct job {
 	int err;
 };
 
-/* A worker's part: what is asked for, what came of it (each page that is lost may make two runs of one), the buffer. */
+/* A worker's part: the buffer, what is asked for, what came of it (each page that is lost may make two runs of one). */
 struct part {
+	unsigned char buffer[COPY_BUFFER];
 	uint64_t number;
 	size_t nr;
 	struct pagescan_region asked[RUNS];
@@ -125,10 +126,8 @@ static ssize_t read_runs(int memory, const struct part *part, size_t first, uint
 
 static void add_run(struct chunk *chunk, uint64_t start, uint64_t end, uint64_t categories)
 {
-	struct pagescan_region *last = chunk->nr ? &chunk->runs[chunk->nr - 1] : NULL;
-
-	if (last && last->end == start && last->categories == categories)
-		last->end = end;
+	if (chunk->nr && chunk->runs[chunk->nr - 1].end == start && chunk->runs[chunk->nr - 1].categories == categories)
+		chunk->runs[chunk->nr - 1].end = end;
 	else if (start < end)
 		chunk->runs[chunk->nr++] = (struct pagescan_region){ start, end, categories };
 }
@@ -253,36 +252,52 @@ static void do_part(struct job *job, struct part *part)
 /* The process is to go on as if nobody copied: where there are more threads than processors it comes first. */
 #define NICE 10
 
+/* Its room stays for the next regions: in many small tasks, getting new memory for each took as long as the copying. */
+static struct part *part_of(struct part **room)
+{
+	if (!*room) {
+		struct part *part =
+			mmap(NULL, sizeof(*part), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		*room = part == MAP_FAILED ? NULL : part;
+	}
+	return *room;
+}
+
+struct worker {
+	struct job *job;
+	struct part **room;
+	pthread_t thread;
+};
+
 static void *work(void *arg)
 {
-	struct job *job = arg;
-	struct part *part = malloc(sizeof(*part));
-	void *buffer = mmap(NULL, COPY_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const struct worker *worker = arg;
+	struct part *part = part_of(worker->room);
+	struct job *job = worker->job;
 	uint64_t due;
 
-	if (!part || buffer == MAP_FAILED) {
+	if (!part) {
 		struct reason why;
 
 		reason_set(&why, 0, "no memory for a buffer of %lu bytes", COPY_BUFFER);
 		fail(job, -ENOMEM, &why);
-	} else {
-		part->chunk = (struct chunk){ .runs = part->runs, .buffer = buffer };
-		while (take_part(job, part, &due)) {
-			sleep_until(due);
-			do_part(job, part);
-		}
+		return NULL;
 	}
-	if (buffer != MAP_FAILED)
-		munmap(buffer, COPY_BUFFER);
-	free(part);
+	part->chunk.runs = part->runs;
+	part->chunk.buffer = part->buffer;
+	while (take_part(job, part, &due)) {
+		sleep_until(due);
+		do_part(job, part);
+	}
 	return NULL;
 }
 
 /* The calling thread alone is made nice (sched(7)): whoever stops a thread of the process stays quick. */
-static void *work_nicely(void *job)
+static void *work_nicely(void *worker)
 {
 	setpriority(PRIO_PROCESS, 0, NICE);
-	return work(job);
+	return work(worker);
 }
 
 int copy_regions(struct live *live, const struct pagescan_regions *regions, struct copy_plan *plan,
@@ -299,17 +314,29 @@ int copy_regions(struct live *live, const struct pagescan_regions *regions, stru
 	};
 	uint64_t parts = pagescan_regions_bytes(regions) / COPY_BUFFER + regions->nr / RUNS + 1;
 	unsigned int jobs = plan->jobs, started = 0;
-	pthread_t threads[COPY_JOBS];
+	struct worker workers[COPY_JOBS];
 
 	if (jobs > parts)
 		jobs = (unsigned int)parts;
-	while (started < jobs && started < COPY_JOBS && !pthread_create(&threads[started], NULL, work_nicely, &job))
+	for (size_t i = 0; i < COPY_JOBS; i++)
+		workers[i] = (struct worker){ .job = &job, .room = &plan->rooms[i] };
+	while (started < jobs && started < COPY_JOBS &&
+	       !pthread_create(&workers[started].thread, NULL, work_nicely, &workers[started]))
 		started++;
 	if (!started)
-		work(&job); /* whatever could not be started, one worker is enough */
+		work(workers); /* whatever could not be started, one worker is enough */
 	while (started)
-		pthread_join(threads[--started], NULL);
+		pthread_join(workers[--started].thread, NULL);
 	if (!job.err && *plan->stop)
 		return reason_set(why, -EINTR, "interrupted");
 	return job.err;
+}
+
+void copy_end(struct copy_plan *plan)
+{
+	for (size_t i = 0; i < COPY_JOBS; i++) {
+		if (plan->rooms[i])
+			munmap(plan->rooms[i], sizeof(*plan->rooms[i]));
+		plan->rooms[i] = NULL;
+	}
 }

@@ -349,6 +349,7 @@ int live_round(struct live_request *request, struct live_result *result, struct 
 		err = read_parent(round);
 	if (!err)
 		err = take_tree(round);
+	copy_end(&request->plan);
 	result->ns = clock_ns() - since;
 	if (!err)
 		err = commit(round);
