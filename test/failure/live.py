@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -179,6 +180,40 @@ def live_of_a_process_that_is_traced(t):
     empty(t, '1')
     t.live('1').silent()
     end(t, '1')
+
+
+# A child that nothing wakes, as it waits for its own child as after vfork(2), and some memory to copy.
+UNSTOPPABLE = '''
+import ctypes, os, platform, sys, time
+memory = os.urandom(16 << 20)
+CLONE, VFORK_AND_SIGCHLD = {'x86_64': 56}.get(platform.machine(), 220), 0x4000 | 17
+if not os.fork():
+    child = ctypes.CDLL(None).syscall(CLONE, VFORK_AND_SIGCHLD, 0, 0, 0, 0)
+    while not child:
+        time.sleep(60)
+    os.mkdir('awake')
+time.sleep(600)
+'''
+
+
+@case
+def live_lets_go_of_what_does_not_stop(t):
+    """At once, and not only when the round is done: what is traced would stop as soon as it can."""
+    root = t.start(sys.executable, '-c', UNSTOPPABLE).process.pid
+
+    def only_child(pid):
+        return wait(lambda: read_text(f'/proc/{pid}/task/{pid}/children').split(), 'a child')[0]
+    waiting = only_child(root)
+    last = only_child(waiting)
+    run = t.start(PAGESCAN, 'pre-dump', '-t', str(root), '-D', t.path('1'), '--max-bandwidth', '8M')
+    wait(lambda: os.path.exists(t.path('1', 'pages-1.img')), 'the first images')
+    check(run.process.poll() is None, 'the round was over too soon')
+    check('TracerPid:\t0\n' in read_text(f'/proc/{waiting}/status'), 'it is traced still')
+    os.kill(int(last), signal.SIGKILL)
+    wait(lambda: os.path.exists(t.path('awake')), 'that it goes on')
+    run.finish().expect(0).said('none of its threads could be stopped in time')
+    os.kill(root, signal.SIGKILL)
+    os.kill(int(waiting), signal.SIGKILL)
 
 
 @case

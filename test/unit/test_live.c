@@ -66,11 +66,12 @@ int keeper_put(const struct identity *id, const struct epoch *epoch, int uffd, s
 }
 
 /* Its helper cannot stop the process that waits for it. */
-int arm(const struct identity *id, uint64_t *stopped, struct reason *why)
+int arm(struct helper *helper, const struct identity *id, uint64_t *stopped, struct reason *why)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC };
 	static uint8_t number;
 
+	(void)helper;
 	(void)id;
 	(void)why;
 	*stopped = 1;
@@ -115,7 +116,7 @@ static int begin(struct live *live, const struct epoch_image *parent)
 	const struct identity id = identity_of(getpid());
 	int err = live_open(live, proc_dir, &id, &kernel, parent, "");
 
-	return err ? err : live_begin(live);
+	return err ? err : live_begin(live, NULL);
 }
 
 /* What is told of each page of the memory: LIVE_COPY, LIVE_PARENT, or -1 for nothing. Returns how many are to be copied. */

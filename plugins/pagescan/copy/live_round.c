@@ -46,6 +46,7 @@ struct round {
 	struct epoch_image parent;
 	struct reason no_parent;
 	struct epoch_image done;
+	struct helper helper;
 	struct pending pending[TASKS];
 	size_t nr;
 	size_t regions;
@@ -208,7 +209,7 @@ static int take_task(struct round *round, const struct tree_task *task)
 		if (!err && !live->tracker.trusted && live->tracker.why.text[0])
 			round->request->tell(task->pid, live->tracker.why.text);
 		if (!err)
-			err = live_begin(live);
+			err = live_begin(live, &round->helper);
 		count_stop(round->result, live->stopped);
 		if (err)
 			live_close(live);
@@ -350,6 +351,7 @@ int live_round(struct live_request *request, struct live_result *result, struct 
 	if (!err)
 		err = take_tree(round);
 	copy_end(&request->plan);
+	helper_end(&round->helper);
 	result->ns = clock_ns() - since;
 	if (!err)
 		err = commit(round);

@@ -99,7 +99,7 @@ static int take_task(struct sample *sample, const struct tree_task *task, const 
 	}
 	err = live_open(&live, dir, &id, kernel, &sample->last, "");
 	if (!err)
-		err = live_begin(&live);
+		err = live_begin(&live, &sample->helper);
 	while (!err && more) {
 		more = live_protect(&live, REGIONS, NULL, &regions);
 		err = more < 0 ? more : 0;
@@ -141,6 +141,7 @@ int sample_take(struct sample *sample, int pid, struct written *written, struct 
 		else if (i && err < 0)
 			err = 0; /* the root alone has to be such that it can be sampled */
 	}
+	helper_end(&sample->helper);
 	tree_fini(&tree);
 	epoch_image_fini(&sample->last);
 	sample->last = next;

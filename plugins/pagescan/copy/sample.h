@@ -7,17 +7,18 @@
 
 #include <stdbool.h>
 
-#include "track/epoch.h"
+#include "track/arm.h"
 #include "written.h"
 
 /*
  * Between two samples. @begun: there was one. @armed: what it began to track, which sample_end() lets go of; owns all.
- * Initialise with zeros.
+ * Initialise with zeros. @helper: there is one during a sample only.
  */
 struct sample {
 	bool begun;
 	struct epoch_image last;
 	struct epoch_image armed;
+	struct helper helper;
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,38 +91,84 @@ static void help(const struct identity *id, struct verdict *verdict)
 	sigprocmask(SIG_SETMASK, &signals, NULL); /* a keeper that is started now has the caller's */
 	if (!verdict->err)
 		verdict->err = keeper_put(id, &epoch, uffd, &verdict->why);
+	if (uffd >= 0)
+		close(uffd);
 }
 
-int arm(const struct identity *id, uint64_t *stopped, struct reason *why)
+/*
+ * One request after the other, until the caller is done or gone. A thread that it could not let go again it leaves by its own
+ * end, as the kernel lets go of what a process traces then.
+ */
+static void __attribute__((noreturn)) serve(int socket)
 {
-	struct verdict verdict = { .err = -EIO };
-	int ends[2], status;
-	ssize_t got;
-	pid_t helper;
+	struct verdict verdict = { 0 };
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return reason_set(why, -errno, "pipe: %s", strerror(errno));
-	helper = fork();
-	if (helper < 0) {
-		int err = -errno;
+	while (!verdict.err) {
+		struct identity id;
+		ssize_t got = recv(socket, &id, sizeof(id), 0);
 
-		close(ends[0]);
-		close(ends[1]);
-		return reason_set(why, err, "fork: %s", strerror(-err));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got != sizeof(id))
+			break;
+		verdict = (struct verdict){ 0 };
+		help(&id, &verdict);
+		if (send(socket, &verdict, sizeof(verdict), MSG_NOSIGNAL) != sizeof(verdict))
+			break;
 	}
-	if (!helper) {
+	_exit(0);
+}
+
+static int helper_start(struct helper *helper, struct reason *why)
+{
+	int ends[2], err = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+		return reason_set(why, -errno, "socketpair: %s", strerror(errno));
+	helper->pid = fork();
+	if (helper->pid < 0)
+		err = reason_set(why, -errno, "fork: %s", strerror(errno));
+	if (!helper->pid) {
 		close(ends[0]);
 		setsid();
-		help(id, &verdict);
-		_exit(write(ends[1], &verdict, sizeof(verdict)) != sizeof(verdict));
+		serve(ends[1]);
 	}
 	close(ends[1]);
-	do
-		got = read(ends[0], &verdict, sizeof(verdict));
-	while (got < 0 && errno == EINTR);
-	close(ends[0]);
-	while (waitpid(helper, &status, 0) < 0 && errno == EINTR)
+	helper->socket = ends[0];
+	if (err) {
+		close(ends[0]);
+		*helper = (struct helper){ 0 };
+	}
+	return err;
+}
+
+void helper_end(struct helper *helper)
+{
+	int status;
+
+	if (!helper->pid)
+		return;
+	close(helper->socket);
+	while (waitpid(helper->pid, &status, 0) < 0 && errno == EINTR)
 		;
+	*helper = (struct helper){ 0 };
+}
+
+int arm(struct helper *helper, const struct identity *id, uint64_t *stopped, struct reason *why)
+{
+	struct verdict verdict = { 0 };
+	ssize_t got = -1;
+	int err = helper->pid ? 0 : helper_start(helper, why);
+
+	if (err)
+		return err;
+	if (send(helper->socket, id, sizeof(*id), MSG_NOSIGNAL) == sizeof(*id)) {
+		do
+			got = recv(helper->socket, &verdict, sizeof(verdict), 0);
+		while (got < 0 && errno == EINTR);
+	}
+	if (got != sizeof(verdict) || verdict.err)
+		helper_end(helper);
 	if (got != sizeof(verdict))
 		return reason_set(why, -EIO, "the helper that was to make its userfaultfd ended without a word");
 	*stopped = verdict.stopped;

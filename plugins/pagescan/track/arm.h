@@ -8,12 +8,23 @@
 #include "epoch.h"
 
 /*
+ * A process of our own does it, one process after the other, which no signal but SIGKILL ends, so that an interrupted or killed
+ * caller leaves nothing half done. All zero: there is none, until one is needed. @pid and @socket are arm.c's.
+ */
+struct helper {
+	int pid;
+	int socket;
+};
+
+/*
  * Make a userfaultfd in the process @id, and give it to the keeper with a new tracker's name and epoch 0. On success
- * *stopped is how long one of its threads stood still, in nanoseconds. A process of our own does it, which no signal
- * but SIGKILL ends, so that an interrupted or killed caller leaves nothing half done in the process.
+ * *stopped is how long one of its threads stood still, in nanoseconds. helper_end() is due some time.
  * For a caller without other threads, none of whose children may be reaped by a handler. Returns 0 or a negative
  * errno with @why; the process is then as it was (thread.h).
  */
-int arm(const struct identity *id, uint64_t *stopped, struct reason *why);
+int arm(struct helper *helper, const struct identity *id, uint64_t *stopped, struct reason *why);
+
+/* The helper, if there is one, ends, and is waited for. The caller may have threads. */
+void helper_end(struct helper *helper);
 
 #endif

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "arm.h"
 #include "clock.h"
 #include "descriptors.h"
 #include "direct_io.h"
@@ -97,7 +96,7 @@ static bool watches_this_memory(const struct tracker *tracker)
 	       uffd_unprotect(tracker->uffd, areas->v[0].start, areas->v[0].start + pagescan_page_size()) != -ESRCH;
 }
 
-int live_begin(struct live *live)
+int live_begin(struct live *live, struct helper *helper)
 {
 	struct tracker *tracker = &live->tracker;
 	int err = 0;
@@ -108,7 +107,7 @@ int live_begin(struct live *live)
 		tracker->trusted = false;
 	}
 	if (tracker->uffd < 0) {
-		err = arm(&tracker->id, &live->stopped, &tracker->why);
+		err = arm(helper, &tracker->id, &live->stopped, &tracker->why);
 		if (!err)
 			err = keeper_get(&tracker->id, &tracker->epoch, &tracker->uffd, &tracker->why);
 	}

@@ -18,6 +18,7 @@
 
 #include <signal.h>
 
+#include "arm.h"
 #include "tracker.h"
 
 /* What live_protect() tells of a run of pages: it has to be copied; it is in the parent images. */
@@ -48,8 +49,11 @@ struct live {
 int live_open(struct live *live, int proc_dir, const struct identity *id, const struct pagescan_kernel *kernel,
 	      const struct epoch_image *parent, const char *no_parent_why);
 
-/* See above. Returns 0 or a negative errno with live->tracker.why; then the task has no live round this time. */
-int live_begin(struct live *live);
+/*
+ * See above. @helper, the caller's for as many tasks as it likes, stops the thread. Returns 0 or a negative errno with
+ * live->tracker.why; then the task has no live round this time.
+ */
+int live_begin(struct live *live, struct helper *helper);
 
 /*
  * Protect memory from where the last call ended until at least @limit regions were appended to @regions, whose
